@@ -1,1 +1,3 @@
-//! placeholder
+//! How SQL runs on Iceberg tables.
+
+pub mod types;

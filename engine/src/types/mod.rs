@@ -1,0 +1,23 @@
+//! How Iceberg's types, Arrow's types and SQL's type names correspond.
+//!
+//! The full table is docs/types.md. Nothing here reads data; values are cast by the scan and by the writer.
+
+mod from_arrow;
+mod sql;
+mod to_arrow;
+
+pub use from_arrow::iceberg_schema;
+pub use sql::{iceberg_type, sql_type_name};
+pub use to_arrow::{FIELD_ID_KEY, arrow_field, arrow_schema, arrow_type};
+
+/// A type that one side has and the other cannot express.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("column {column} has type {type_name}, which is not supported: {reason}")]
+pub struct UnsupportedType {
+    /// The column's name, with the path of nested fields, such as `address.zip`.
+    pub column: String,
+    /// The type, as its own side writes it.
+    pub type_name: String,
+    /// Why not, or what to use instead.
+    pub reason: String,
+}
