@@ -1,2 +1,103 @@
-//! placeholder
-fn main() {}
+//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | services`.
+//!
+//! In: a command line. Out: the exit code that CI reads. Each command is a list of steps; what a step needs from outside (a Python
+//! environment, SeaweedFS, PostgreSQL) is installed by [`install`] at pinned versions, never by hand.
+
+mod install;
+mod lint;
+mod services;
+mod steps;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Polynya.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything a change must pass besides `lint`: unit tests, sqllogictests, and the tests against real services.
+    Test(test::TestOptions),
+    /// Formatting, clippy, tidy, and (where cargo-deny is installed) licences and advisories.
+    Lint,
+    /// House rules that no lint of the compiler covers: file headers, file lengths, leftovers, machine paths.
+    Tidy,
+    /// Licences, advisories and banned crates; installs cargo-deny at its pinned version when it is missing.
+    Deny,
+    /// Run the sqllogictests whose path contains FILTER.
+    Slt {
+        /// Part of a path below sqllogictests/slt, such as `joins/` or `decimals/overflow`.
+        filter: Option<String>,
+        /// Write what the engine answers into the files. Review the difference: it becomes the expectation.
+        #[arg(long)]
+        update: bool,
+        /// A running server to test, such as grpc://127.0.0.1:50051; by default the test starts its own.
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// `polynya-bench` in the release profile, with the arguments that follow.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments for polynya-bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Start SeaweedFS (S3 and the Iceberg REST catalog) and PostgreSQL for work by hand, until Ctrl-C.
+    Services,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Task::Test(options) => test::run(&options),
+        Task::Lint => lint::run(),
+        Task::Tidy => tidy::run(),
+        Task::Deny => lint::deny(),
+        Task::Slt { filter, update, url } => test::slt(filter.as_deref(), update, url.as_deref()),
+        Task::Bench { arguments } => bench(&arguments),
+        Task::Services => services::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(arguments: &[String]) -> Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--release", "--package", "polynya-bench", "--"]).args(arguments);
+    let status = command.status().context("cannot start cargo")?;
+    anyhow::ensure!(status.success(), "polynya-bench ended with {status}");
+    Ok(())
+}
+
+/// The workspace root: the folder above this crate.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Where cargo puts its artifacts.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A cargo command in the workspace root, the same cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}

@@ -1,0 +1,114 @@
+//! `cargo xtask test`: the tests, from the cheapest to the most outside.
+//!
+//! Every cargo call selects the whole workspace, because a call for one package would resolve other features and build the
+//! dependencies a second time. Only the dev profile is built here.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::install::{self, Programs};
+use crate::steps::Steps;
+use crate::{cargo, root, target_dir};
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct TestOptions {
+    /// Only what needs no service: unit tests and sqllogictests.
+    #[arg(long)]
+    fast: bool,
+    /// Only these suites (comma separated).
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Suite>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Unit and documentation tests, and the crates' own integration tests (catalogs against real services).
+    Cargo,
+    /// sqllogictests against a server in the test's process.
+    Slt,
+    /// The expectations of the sqllogictests, checked by DuckDB.
+    Expect,
+    /// A server process against foreign readers, writers and clients.
+    Interop,
+}
+
+/// Runs the suites asked for; an error when any of them failed.
+pub(crate) fn run(options: &TestOptions) -> Result<()> {
+    let wanted = |suite: Suite| {
+        let fast = matches!(suite, Suite::Cargo | Suite::Slt);
+        (options.only.is_empty() || options.only.contains(&suite)) && (!options.fast || fast)
+    };
+    let mut steps = Steps::new();
+    let mut programs = None;
+    if !options.fast && options.only != [Suite::Slt] {
+        programs = steps.check("services: install what the tests need", install::programs);
+        if programs.is_none() {
+            return steps.finish();
+        }
+    }
+    steps.run("build: every target, dev profile", cargo().args(["build", "--workspace", "--all-targets"]));
+    if wanted(Suite::Cargo) {
+        cargo_tests(&mut steps, options.fast, programs.as_ref());
+    }
+    if wanted(Suite::Slt) {
+        steps.run("sqllogictests", cargo().args(["test", "--workspace", "--test", "slt"]));
+    }
+    if let Some(programs) = &programs {
+        if wanted(Suite::Expect) {
+            let mut expect = Command::new(&programs.python);
+            steps.run("sqllogictests: expectations against DuckDB", expect.arg(root().join("sqllogictests/expect.py")));
+        }
+        if wanted(Suite::Interop) {
+            steps.run("interop: foreign readers, writers and clients", &mut interop(programs));
+        }
+    }
+    steps.finish()
+}
+
+fn cargo_tests(steps: &mut Steps, fast: bool, programs: Option<&Programs>) {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    if fast {
+        command.args(["--lib", "--bins"]);
+    }
+    // The sqllogictests are a step of their own.
+    command.env("POLYNYA_SLT_SKIP", "1");
+    if let Some(programs) = programs {
+        programs.export(&mut command);
+    }
+    steps.run("cargo test", &mut command);
+}
+
+fn interop(programs: &Programs) -> Command {
+    let mut command = Command::new(&programs.python);
+    programs.export(&mut command);
+    let binary = |name: &str| -> PathBuf { target_dir().join("debug").join(name) };
+    command
+        .current_dir(root())
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "sqllogictests/interop"])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("POLYNYA_BIN", binary("polynya"))
+        .env("POLYNYA_BENCH_BIN", binary("polynya-bench"));
+    command
+}
+
+/// `cargo xtask slt`.
+pub(crate) fn slt(filter: Option<&str>, update: bool, url: Option<&str>) -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--workspace", "--test", "slt", "--"]).args(filter);
+    if update {
+        command.arg("--update");
+    }
+    if let Some(url) = url {
+        command.args(["--url", url]);
+    }
+    let status = command.status()?;
+    if !status.success() {
+        bail!("the sqllogictests failed");
+    }
+    Ok(())
+}
