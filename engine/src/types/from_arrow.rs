@@ -9,7 +9,7 @@ use iceberg::spec::{
     ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema as IcebergSchema, StructType, Type,
 };
 
-use super::UnsupportedType;
+use super::{FieldIds, UnsupportedType};
 
 /// The Iceberg schema that holds rows of an Arrow schema.
 ///
@@ -23,17 +23,6 @@ pub fn iceberg_schema(schema: &Schema) -> Result<IcebergSchema, UnsupportedType>
         type_name: "struct".to_string(),
         reason: source.message().to_string(),
     })
-}
-
-/// Hands out field ids, from 1.
-#[derive(Debug, Default)]
-struct FieldIds(i32);
-
-impl FieldIds {
-    fn next(&mut self) -> i32 {
-        self.0 += 1;
-        self.0
-    }
 }
 
 fn struct_fields<'a>(

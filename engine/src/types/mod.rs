@@ -7,6 +7,7 @@ mod sql;
 mod to_arrow;
 
 pub use from_arrow::iceberg_schema;
+pub(crate) use sql::quoted;
 pub use sql::{iceberg_type, sql_type_name};
 pub use to_arrow::{FIELD_ID_KEY, arrow_field, arrow_schema, arrow_type};
 
@@ -20,4 +21,21 @@ pub struct UnsupportedType {
     pub type_name: String,
     /// Why not, or what to use instead.
     pub reason: String,
+}
+
+impl From<UnsupportedType> for crate::Error {
+    fn from(error: UnsupportedType) -> Self {
+        Self::unsupported(format!("column {}", error.column), format!("type {} ({})", error.type_name, error.reason))
+    }
+}
+
+/// Hands out field ids, from 1. Catalogs assign them again when a table is created; here they only have to differ.
+#[derive(Debug, Default)]
+pub(crate) struct FieldIds(i32);
+
+impl FieldIds {
+    pub(crate) fn next(&mut self) -> i32 {
+        self.0 += 1;
+        self.0
+    }
 }
