@@ -1,1 +1,10 @@
-//! placeholder
+//! Polynya's benchmark harness and Flight SQL client.
+//!
+//! [`client`] talks to any Arrow Flight SQL server. [`tpch`] makes the TPC-H tables, loads them through a client, runs the 22
+//! queries, and checks the answers. [`scale`] and [`progress`] serve both the harness and its callers. Nothing here knows the
+//! engine: what is measured is what a user of the protocol sees.
+
+pub mod client;
+pub mod progress;
+pub mod scale;
+pub mod tpch;
