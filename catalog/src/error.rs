@@ -78,6 +78,14 @@ pub enum Error {
         /// What is wrong and what is expected. Never a secret's value.
         message: String,
     },
+    /// The bucket that a location names is not there.
+    #[error("{service} {bucket} does not exist: create it, or correct the location or endpoint that leads to it")]
+    BucketNotFound {
+        /// The bucket or container.
+        bucket: String,
+        /// The kind of store.
+        service: String,
+    },
     /// The service refused our credentials, or they lack a right.
     #[error("{service} refused access ({action}): check its credentials and permissions")]
     AccessDenied {

@@ -4,9 +4,23 @@
 //! Knows no SQL and no query engine; never reads data files.
 
 mod catalog;
+mod commit;
 mod error;
+mod memory;
+mod metadata_cache;
+mod open;
+mod pointer;
+mod rest;
+mod settings;
+mod sql;
+mod storage;
 
 pub use catalog::{Catalog, NewTable, Table};
+pub use commit::{ChangeSet, CommitOptions, commit};
 pub use error::{Error, Result};
+pub use metadata_cache::{MetadataCache, read_manifest};
+pub use open::open_catalog;
+pub use settings::{CatalogSettings, CatalogType};
+pub use storage::{RequestCounts, RequestMeter, Storage};
 /// The specification's own types (schemas, snapshots, manifests, updates), from the `iceberg` crate.
 pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};

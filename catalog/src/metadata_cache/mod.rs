@@ -1,0 +1,187 @@
+//! Metadata files and manifest lists, read once and kept by bytes.
+//!
+//! Both are immutable: what was read once from a location is right for ever. Callers that miss the same file at the same
+//! time share one read. Manifests are read here too ([`read_manifest`]) but not kept: the engine keeps them in columns.
+
+mod avro;
+mod decompress;
+mod manifest;
+mod shared_error;
+mod size;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use iceberg::spec::{ManifestList, Snapshot, TableMetadata, TableMetadataRef};
+use moka::future::Cache;
+
+use crate::storage::Storage;
+use crate::{Error, Result};
+
+pub use self::manifest::read_manifest;
+
+/// A cache of parsed metadata, bounded by bytes and shared by catalogs.
+pub struct MetadataCache {
+    entries: Cache<Key, Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Metadata(String),
+    ManifestList(String),
+}
+
+#[derive(Clone)]
+struct Entry {
+    value: Value,
+    size_bytes: u32,
+}
+
+#[derive(Clone)]
+enum Value {
+    Metadata(TableMetadataRef),
+    ManifestList(Arc<ManifestList>),
+}
+
+impl std::fmt::Debug for MetadataCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetadataCache")
+            .field("entries", &self.entries.entry_count())
+            .field("bytes", &self.entries.weighted_size())
+            .finish()
+    }
+}
+
+impl MetadataCache {
+    /// A cache that holds about this many bytes; least recently used entries leave first.
+    pub fn new(capacity_bytes: u64) -> Arc<Self> {
+        let entries = Cache::builder()
+            .max_capacity(capacity_bytes)
+            .weigher(|_: &Key, entry: &Entry| entry.size_bytes)
+            .eviction_policy(moka::policy::EvictionPolicy::lru())
+            .build();
+        Arc::new(Self { entries })
+    }
+
+    /// A table's metadata, from its metadata file (plain, gzip or zstd).
+    ///
+    /// # Errors
+    /// `Malformed` names a file that is not a metadata file, or that would decompress to an absurd size; `Unsupported`
+    /// a format version newer than 3; otherwise as [`Storage::read`].
+    pub async fn table_metadata(&self, storage: &Arc<Storage>, location: &str) -> Result<TableMetadataRef> {
+        let key = Key::Metadata(storage.cache_key(location)?);
+        let load = async {
+            let (metadata, json_bytes) = read_table_metadata(storage, location).await?;
+            Ok(Entry { value: Value::Metadata(Arc::new(metadata)), size_bytes: size::of_metadata(json_bytes) })
+        };
+        match self.get(key, load).await? {
+            Value::Metadata(metadata) => Ok(metadata),
+            Value::ManifestList(_) => Err(wrong_kind(location)),
+        }
+    }
+
+    /// Keeps metadata that this process has just written, so that it is not read back.
+    pub async fn insert_table_metadata(&self, storage: &Arc<Storage>, location: &str, metadata: TableMetadataRef) {
+        let Ok(key) = storage.cache_key(location) else { return };
+        let json_bytes = serde_json::to_vec(metadata.as_ref()).map_or(0, |json| json.len());
+        let entry = Entry { value: Value::Metadata(metadata), size_bytes: size::of_metadata(json_bytes) };
+        self.entries.insert(Key::Metadata(key), entry).await;
+    }
+
+    /// A snapshot's list of manifests.
+    ///
+    /// # Errors
+    /// `Malformed` names a file that is not a manifest list; `Unsupported` an encrypted one; otherwise as
+    /// [`Storage::read`].
+    pub async fn manifest_list(
+        &self,
+        storage: &Arc<Storage>,
+        metadata: &TableMetadata,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<ManifestList>> {
+        let location = snapshot.manifest_list();
+        let key = Key::ManifestList(storage.cache_key(location)?);
+        let load = async {
+            let list = read_manifest_list(storage, metadata, snapshot).await?;
+            let size_bytes = size::of_manifest_list(&list);
+            Ok(Entry { value: Value::ManifestList(Arc::new(list)), size_bytes })
+        };
+        match self.get(key, load).await? {
+            Value::ManifestList(list) => Ok(list),
+            Value::Metadata(_) => Err(wrong_kind(location)),
+        }
+    }
+
+    async fn get(&self, key: Key, load: impl Future<Output = Result<Entry>>) -> Result<Value> {
+        let entry = self.entries.try_get_with(key, load).await;
+        entry.map(|entry| entry.value).map_err(shared_error::unshare)
+    }
+}
+
+/// A metadata file, and the length of its JSON in bytes. Not cached.
+pub(crate) async fn read_table_metadata(storage: &Arc<Storage>, location: &str) -> Result<(TableMetadata, usize)> {
+    let bytes = storage.read(location).await?;
+    decode(location, "metadata file", move |location| {
+        let json = decompress::metadata_json(location, bytes)?;
+        let metadata = parse_metadata(location, &json)?;
+        Ok((metadata, json.len()))
+    })
+    .await
+}
+
+/// A manifest list. Not cached.
+pub(crate) async fn read_manifest_list(
+    storage: &Arc<Storage>,
+    metadata: &TableMetadata,
+    snapshot: &Snapshot,
+) -> Result<ManifestList> {
+    let location = snapshot.manifest_list();
+    if snapshot.encryption_key_id().is_some() {
+        return Err(Error::Unsupported { what: location.to_string(), feature: "encrypted manifest lists".to_string() });
+    }
+    let bytes = storage.read(location).await?;
+    let version = metadata.format_version();
+    decode(location, "manifest list", move |location| {
+        let bytes = avro::bounded(location, "manifest list", bytes)?;
+        ManifestList::parse_with_version(&bytes, version).map_err(|error| malformed(location, "manifest list", error))
+    })
+    .await
+}
+
+fn parse_metadata(location: &str, json: &[u8]) -> Result<TableMetadata> {
+    /// What can be read of metadata of any version.
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct AnyVersion {
+        format_version: u64,
+    }
+    serde_json::from_slice::<TableMetadata>(json).map_err(|error| match serde_json::from_slice::<AnyVersion>(json) {
+        Ok(AnyVersion { format_version }) if format_version > 3 => Error::Unsupported {
+            what: format!("metadata file {location}"),
+            feature: format!("Iceberg format version {format_version}"),
+        },
+        _ => malformed(location, "metadata file", error),
+    })
+}
+
+/// Decodes on a thread that may block. A decoder that panics on odd bytes has found a malformed file.
+async fn decode<T: Send + 'static>(
+    location: &str,
+    kind: &'static str,
+    work: impl FnOnce(&str) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let owned = location.to_string();
+    match tokio::task::spawn_blocking(move || work(&owned)).await {
+        Ok(result) => result,
+        Err(error) => Err(malformed(location, kind, error)),
+    }
+}
+
+fn malformed(location: &str, kind: &'static str, source: impl Into<crate::error::Source>) -> Error {
+    Error::Malformed { location: location.to_string(), kind, source: source.into() }
+}
+
+fn wrong_kind(location: &str) -> Error {
+    Error::Internal(format!("the metadata cache holds something else for {location}"))
+}

@@ -1,0 +1,328 @@
+//! The stores that tables' files live in, opened from Iceberg's property names, and metered.
+//!
+//! In: full locations as metadata files write them (`s3://bucket/key`). Out: bytes, or an error that names the location
+//! and never a secret. One store per bucket, opened at its first use and kept: handles that differ only in who counts
+//! share it, with its connections. OpenDAL is not used; `iceberg`'s own readers and writers come here by
+//! [`Storage::file_io`].
+
+mod azure;
+mod failure;
+mod file_io;
+mod gcs;
+mod http;
+mod local;
+mod location;
+mod meter;
+mod metered;
+mod properties;
+mod renewal;
+mod s3;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
+use parking_lot::Mutex;
+
+use crate::{Error, Result};
+
+use self::failure::Request;
+use self::local::Confinement;
+use self::location::{Location, Scheme};
+pub use self::meter::{RequestCounts, RequestMeter};
+use self::metered::Metered;
+use self::properties::Properties;
+pub(crate) use self::renewal::CredentialSource;
+use self::renewal::Renewed;
+
+/// Deletions under way at once.
+const DELETE_CONCURRENCY: usize = 8;
+
+/// Access to the stores of one catalog, or of one table with credentials of its own. Cheap to clone behind its `Arc`.
+pub struct Storage {
+    opened: Arc<Opened>,
+    meters: Arc<[Arc<RequestMeter>]>,
+}
+
+/// What handles with the same properties share.
+struct Opened {
+    properties: Properties,
+    renewed: Option<Renewed>,
+    secrets: Vec<String>,
+    confinement: Confinement,
+    stores: Mutex<HashMap<StoreKey, Arc<dyn ObjectStore>>>,
+    memory: Memory,
+}
+
+/// One store for all `memory:` locations; kept by handles with other properties, too.
+#[derive(Clone)]
+struct Memory {
+    store: Arc<InMemory>,
+    id: uuid::Uuid,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct StoreKey {
+    scheme: Scheme,
+    bucket: String,
+    host: Option<String>,
+}
+
+impl Storage {
+    /// Stores configured by Iceberg's property names: `s3.endpoint`, `s3.region`, `s3.access-key-id`,
+    /// `s3.secret-access-key`, `s3.session-token`, `s3.path-style-access`, `s3.force-virtual-addressing`, `s3.anonymous`,
+    /// `client.region`, `gcs.*`, `adls.*`. A `warehouse` that is a local folder is where `file:` locations may be.
+    ///
+    /// # Errors
+    /// `Settings` for a `warehouse` that is a local path but not an absolute folder. Other properties are read when the
+    /// store that they configure is first used.
+    pub fn new(properties: &HashMap<String, String>) -> Result<Arc<Self>> {
+        let memory = Memory { store: Arc::new(InMemory::new()), id: uuid::Uuid::new_v4() };
+        let total = Arc::new(RequestMeter::default());
+        Self::open(Properties::new(properties.clone()), None, memory, Arc::from(vec![total]))
+    }
+
+    /// The same with some properties replaced: a table's vended credentials. Counted by the same meters.
+    pub fn with_properties(&self, overrides: &HashMap<String, String>) -> Result<Arc<Self>> {
+        let properties = self.opened.properties.with(overrides);
+        if properties == self.opened.properties {
+            return Ok(Arc::new(Self { opened: Arc::clone(&self.opened), meters: Arc::clone(&self.meters) }));
+        }
+        Self::open(properties, None, self.opened.memory.clone(), Arc::clone(&self.meters))
+    }
+
+    /// The same, with credentials that the source renews while the stores are in use. `overrides` are the first ones.
+    pub(crate) fn with_credential_source(
+        &self,
+        overrides: &HashMap<String, String>,
+        source: Arc<dyn CredentialSource>,
+    ) -> Result<Arc<Self>> {
+        let properties = self.opened.properties.with(overrides);
+        Self::open(properties, Some(Renewed(source)), self.opened.memory.clone(), Arc::clone(&self.meters))
+    }
+
+    fn open(
+        properties: Properties,
+        renewed: Option<Renewed>,
+        memory: Memory,
+        meters: Arc<[Arc<RequestMeter>]>,
+    ) -> Result<Arc<Self>> {
+        let opened = Opened {
+            confinement: Confinement::new(properties.get(&["warehouse"]))?,
+            secrets: properties.secrets(),
+            properties,
+            renewed,
+            stores: Mutex::default(),
+            memory,
+        };
+        Ok(Arc::new(Self { opened: Arc::new(opened), meters }))
+    }
+
+    /// The same stores and connections, counted by this meter as well: one meter per query.
+    pub fn metered(self: &Arc<Self>, meter: Arc<RequestMeter>) -> Arc<Self> {
+        let meters = self.meters.iter().cloned().chain([meter]).collect();
+        Arc::new(Self { opened: Arc::clone(&self.opened), meters })
+    }
+
+    /// All requests since [`Storage::new`], through this handle and every handle made from it.
+    pub fn total_meter(&self) -> &Arc<RequestMeter> {
+        &self.meters[0]
+    }
+
+    /// The store, and the key in it, that a full location names: schemes `s3`, `s3a`, `s3n`, `gs`, `az`, `abfs(s)`,
+    /// `wasb(s)`, `file`, `memory`, or a bare absolute path.
+    ///
+    /// # Errors
+    /// `Invalid` for a location that cannot be a key byte for byte, and for a file outside the warehouse; `Unsupported`
+    /// for another scheme; `Settings` if the store's properties are wrong.
+    pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        let parts = Location::parse(location)?;
+        let store = self.store(&parts, location)?;
+        Ok((store, parts.key))
+    }
+
+    /// A key for caches of files' contents: equal for equal files, and different for equally named files of different
+    /// services (two S3 endpoints, two memory stores).
+    pub fn cache_key(&self, location: &str) -> Result<String> {
+        let properties = &self.opened.properties;
+        let service = match Location::parse(location)? {
+            Location { scheme: Scheme::S3, .. } => s3::endpoint(properties).unwrap_or_default().to_string(),
+            Location { scheme: Scheme::Gcs, .. } => gcs::endpoint(properties).unwrap_or_default().to_string(),
+            Location { scheme: Scheme::Azure, host, .. } => {
+                let account = azure::account(properties, host.as_deref()).unwrap_or_default();
+                format!("{}#{account}", azure::endpoint(properties).unwrap_or_default())
+            }
+            Location { scheme: Scheme::File, .. } => String::new(),
+            Location { scheme: Scheme::Memory, .. } => self.opened.memory.id.to_string(),
+        };
+        Ok(format!("{service} {location}"))
+    }
+
+    /// A whole object.
+    ///
+    /// # Errors
+    /// `FileNotFound`, `BucketNotFound`, `AccessDenied`, or `Unavailable`; each names the location or bucket.
+    pub async fn read(&self, location: &str) -> Result<Bytes> {
+        let object = self.object(location)?;
+        let result = object.explain("read", object.store.get_opts(object.key(), GetOptions::default()).await)?;
+        let size = result.meta.size;
+        let bytes = object.explain("read", result.bytes().await)?;
+        exact(location, bytes, size)
+    }
+
+    /// Some bytes of an object: exactly those asked for, or an error.
+    ///
+    /// # Errors
+    /// As [`Storage::read`]; `Malformed` if the object ends before the range does.
+    pub async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.end <= range.start {
+            return Ok(Bytes::new());
+        }
+        let object = self.object(location)?;
+        let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+        let result = object.explain("read", object.store.get_opts(object.key(), options).await);
+        let result = result.map_err(|error| failure::past_end(error, location, &range))?;
+        let bytes = object.explain("read", result.bytes().await)?;
+        exact(location, bytes, range.end - range.start)
+    }
+
+    /// Writes an object, whole; replaces it if it exists.
+    pub async fn write(&self, location: &str, bytes: Bytes) -> Result<()> {
+        let object = self.object(location)?;
+        let result = object.store.put_opts(object.key(), PutPayload::from_bytes(bytes), PutOptions::default()).await;
+        match object.explain("write", result) {
+            Ok(_) => Ok(()),
+            // A write cannot miss its object; a 404 without a code is the bucket's.
+            Err(Error::FileNotFound { .. }) => Err(failure::missing_bucket(&object.parts)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Deletes an object. One that is not there is fine.
+    pub async fn delete(&self, location: &str) -> Result<()> {
+        let object = self.object(location)?;
+        match object.explain("delete", object.store.delete(object.key()).await) {
+            Err(Error::FileNotFound { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Deletes objects, several at once; all are tried before the first failure is returned.
+    pub async fn delete_all(&self, locations: Vec<String>) -> Result<()> {
+        let mut waiting = Vec::with_capacity(locations.len());
+        for location in &locations {
+            waiting.push(self.delete(location));
+        }
+        let results: Vec<Result<()>> =
+            futures::stream::iter(waiting).buffer_unordered(DELETE_CONCURRENCY).collect().await;
+        results.into_iter().collect()
+    }
+
+    /// Whether an object is there.
+    pub async fn exists(&self, location: &str) -> Result<bool> {
+        match self.size(location).await {
+            Ok(_) => Ok(true),
+            Err(Error::FileNotFound { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// An object's size in bytes.
+    pub async fn size(&self, location: &str) -> Result<u64> {
+        let object = self.object(location)?;
+        Ok(object.explain("look at", object.store.head(object.key()).await)?.size)
+    }
+
+    /// The locations of all objects below a folder, in no order.
+    pub async fn list(&self, folder: &str) -> Result<Vec<String>> {
+        let folder = folder.trim_end_matches('/');
+        let object = self.object(folder)?;
+        let listed = object.store.list(Some(object.key())).map_ok(|found| found.location).try_collect::<Vec<Path>>();
+        let keys = object.explain("list", listed.await)?;
+        let below = keys.iter().filter_map(|key| key.as_ref().strip_prefix(object.key().as_ref()));
+        Ok(below.map(|rest| format!("{folder}/{}", rest.trim_start_matches('/'))).collect())
+    }
+
+    /// These stores as `iceberg`'s readers and writers want them.
+    pub fn file_io(self: &Arc<Self>) -> iceberg::io::FileIO {
+        file_io::file_io(self)
+    }
+
+    fn object<'a>(&'a self, location: &'a str) -> Result<Object<'a>> {
+        let parts = Location::parse(location)?;
+        let store = self.store(&parts, location)?;
+        Ok(Object { location, parts, store, secrets: &self.opened.secrets })
+    }
+
+    /// The store, opened if this is its first use, and counted by this handle's meters.
+    fn store(&self, parts: &Location, location: &str) -> Result<Arc<dyn ObjectStore>> {
+        if parts.scheme == Scheme::File {
+            self.opened.confinement.check(location, &parts.key)?;
+        }
+        let key = StoreKey { scheme: parts.scheme, bucket: parts.bucket.clone(), host: parts.host.clone() };
+        let mut stores = self.opened.stores.lock();
+        let store = match stores.get(&key) {
+            Some(store) => Arc::clone(store),
+            None => {
+                let store = self.opened.open_store(parts)?;
+                stores.insert(key, Arc::clone(&store));
+                store
+            }
+        };
+        Ok(Arc::new(Metered::new(store, Arc::clone(&self.meters))))
+    }
+}
+
+/// A location that a request is about, and the store to ask.
+struct Object<'a> {
+    location: &'a str,
+    parts: Location,
+    store: Arc<dyn ObjectStore>,
+    secrets: &'a [String],
+}
+
+impl Object<'_> {
+    fn key(&self) -> &Path {
+        &self.parts.key
+    }
+
+    fn explain<T>(&self, verb: &'static str, result: object_store::Result<T>) -> Result<T> {
+        let request = Request { location: self.location, parts: &self.parts, verb, secrets: self.secrets };
+        result.map_err(|error| request.error(error))
+    }
+}
+
+impl Opened {
+    fn open_store(&self, parts: &Location) -> Result<Arc<dyn ObjectStore>> {
+        match parts.scheme {
+            Scheme::S3 => s3::open(&self.properties, self.renewed.as_ref(), &parts.bucket),
+            Scheme::Gcs => gcs::open(&self.properties, self.renewed.as_ref(), &parts.bucket),
+            Scheme::Azure => azure::open(&self.properties, self.renewed.as_ref(), &parts.bucket, parts.host.as_deref()),
+            Scheme::File => Ok(Arc::new(LocalFileSystem::new())),
+            Scheme::Memory => Ok(Arc::clone(&self.memory.store) as Arc<dyn ObjectStore>),
+        }
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage").field("properties", &self.opened.properties).finish_non_exhaustive()
+    }
+}
+
+/// The bytes, if they are as many as they must be.
+fn exact(location: &str, bytes: Bytes, wanted: u64) -> Result<Bytes> {
+    match bytes.len() as u64 == wanted {
+        true => Ok(bytes),
+        false => Err(failure::cut_short(location, wanted, bytes.len() as u64)),
+    }
+}
