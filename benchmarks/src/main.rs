@@ -165,7 +165,9 @@ impl std::str::FromStr for QueryList {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let number = |text: &str| {
                 let number = text.trim().trim_start_matches(['q', 'Q']).parse().ok();
-                number.filter(|number| Query::new(*number).is_some()).ok_or(format!("{text} is not a number from 1 to 22"))
+                number
+                    .filter(|number| Query::new(*number).is_some())
+                    .ok_or(format!("{text} is not a number from 1 to 22"))
             };
             queries.extend((number(first)?..=number(last)?).filter_map(Query::new));
         }

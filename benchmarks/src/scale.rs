@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn schemas_are_named_without_dots_and_read_back() {
-        for (text, schema) in [("1", "tpch_sf1"), ("0.1", "tpch_sf0_1"), ("0.01", "tpch_sf0_01"), ("100", "tpch_sf100")] {
+        for (text, schema) in [("1", "tpch_sf1"), ("0.1", "tpch_sf0_1"), ("0.01", "tpch_sf0_01"), ("100", "tpch_sf100")]
+        {
             let scale: Scale = text.parse().expect("a scale");
             assert_eq!(scale.tpch_schema(), schema);
             assert_eq!(Scale::of_tpch_schema(schema), Some(scale));

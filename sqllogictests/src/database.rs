@@ -60,7 +60,7 @@ impl AsyncDB for Database {
             Outcome::Updated(count) => return Ok(DBOutput::StatementComplete(count.unwrap_or_default())),
             Outcome::Rows(stream) => stream,
         };
-        let result = stream.collect().await?;
+        let result = stream.read_all().await?;
         let types = result.schema.fields().iter().map(|field| Column::of(field.data_type())).collect();
         let mut rows = Vec::with_capacity(result.rows());
         for batch in &result.batches {

@@ -68,8 +68,8 @@ pub enum Error {
         #[source]
         source: Box<FlightError>,
     },
-    /// The caller's own stream of rows failed, so that the ingest was cancelled.
-    #[error("the rows to ingest could not be made; the ingest was cancelled")]
+    /// The caller's own stream of rows failed, so that the ingest was called off.
+    #[error("the rows to ingest could not be made, so that none were stored")]
     Input {
         /// What the stream met.
         #[source]

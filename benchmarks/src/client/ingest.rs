@@ -1,7 +1,7 @@
 //! Bulk ingest: a stream of record batches into one table, in one call and so in one snapshot.
 //!
-//! A failure of the caller's stream resets the call. Ending it instead, as a finished stream does, would make the server
-//! commit the rows so far.
+//! A failure of the caller's stream must not look like its end, or the server commits the rows so far. Ending the call does
+//! not tell them apart: tonic's servers take a reset for the end of the stream. So a message goes out that no server accepts.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -16,6 +16,9 @@ use futures::{Stream, StreamExt};
 use prost::Message;
 
 use super::{Client, Error, Result, update_count};
+
+/// Stands where an IPC header should, after the caller's rows have failed.
+const FAILURE_HEADER: &[u8] = b"the client could not make the remaining rows";
 
 /// The table that rows go into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +72,14 @@ impl Client {
             options: Default::default(),
         };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-        let messages = FlightDataEncoderBuilder::new()
-            .with_schema(schema)
-            .with_flight_descriptor(Some(descriptor))
-            .build(rows);
-        let (failed, failure) = oneshot::channel();
-        let call = self.put_rows(until_failure(messages, failed));
-        tokio::select! {
-            biased;
+        let messages =
+            FlightDataEncoderBuilder::new().with_schema(schema).with_flight_descriptor(Some(descriptor)).build(rows);
+        let (failed, mut failure) = oneshot::channel();
+        let stored = self.put_rows(spoilt_by_failure(messages, failed)).await;
+        match failure.try_recv() {
+            Ok(Some(source)) => Err(Error::Input { source: Box::new(source) }),
             // The sender is dropped without a word when the stream ends well.
-            Ok(source) = failure => Err(Error::Input { source: Box::new(source) }),
-            stored = call => stored,
+            Ok(None) | Err(_) => stored,
         }
     }
 
@@ -93,20 +93,22 @@ impl Client {
     }
 }
 
-/// The messages up to an error, which goes to `failed`; after one the stream neither goes on nor ends.
-fn until_failure<S>(messages: S, failed: oneshot::Sender<FlightError>) -> impl Stream<Item = FlightData> + Send + 'static
+/// The messages up to an error, which goes to `failed`; then one whose header is no IPC message, so that the server refuses all.
+fn spoilt_by_failure<S>(
+    messages: S,
+    failed: oneshot::Sender<FlightError>,
+) -> impl Stream<Item = FlightData> + Send + 'static
 where
     S: Stream<Item = std::result::Result<FlightData, FlightError>> + Send + 'static,
 {
-    futures::stream::unfold((Box::pin(messages), Some(failed)), |(mut messages, mut failed)| async move {
+    futures::stream::unfold(Some((Box::pin(messages), failed)), |state| async move {
+        let (mut messages, failed) = state?;
         match messages.next().await? {
-            Ok(message) => Some((message, (messages, failed))),
+            Ok(message) => Some((message, Some((messages, failed)))),
             Err(error) => {
-                if let Some(failed) = failed.take() {
-                    // Nobody listening means that the call is over already.
-                    let _ = failed.send(error);
-                }
-                std::future::pending().await
+                // Nobody listening means that the call is over already.
+                let _ = failed.send(error);
+                Some((FlightData::new().with_data_header(FAILURE_HEADER), None))
             }
         }
     })

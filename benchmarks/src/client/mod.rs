@@ -18,8 +18,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any,
-    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+    Any, CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate,
     DoPutUpdateResult, ProstMessageExt,
 };
 use arrow_flight::{Action, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, IpcMessage};
@@ -128,7 +128,7 @@ impl Client {
 
     /// Runs a query to its end, and keeps all its rows in memory.
     pub async fn query_all(&self, sql: &str) -> Result<QueryResult> {
-        self.query(sql).await?.collect().await
+        self.query(sql).await?.read_all().await
     }
 
     /// Runs a statement without knowing its kind: the server is asked first (it prepares the statement).
@@ -157,8 +157,10 @@ impl Client {
     async fn prepare(&self, sql: &str) -> Result<ActionCreatePreparedStatementResult> {
         let body = ActionCreatePreparedStatementRequest { query: sql.to_string(), transaction_id: None };
         let results = self.action("CreatePreparedStatement", body).await?;
-        let body = results.into_iter().next().ok_or(Error::Protocol("the server did not answer CreatePreparedStatement"))?;
-        let any = Any::decode(body).map_err(|_| Error::Protocol("the answer to CreatePreparedStatement is malformed"))?;
+        let body =
+            results.into_iter().next().ok_or(Error::Protocol("the server did not answer CreatePreparedStatement"))?;
+        let any =
+            Any::decode(body).map_err(|_| Error::Protocol("the answer to CreatePreparedStatement is malformed"))?;
         any.unpack()?.ok_or(Error::Protocol("the answer to CreatePreparedStatement has another type"))
     }
 
@@ -213,12 +215,14 @@ fn schema_from_ipc(bytes: Bytes) -> Result<Option<SchemaRef>> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let schema: Schema = IpcMessage(bytes).try_into().map_err(|source: ArrowError| Error::Decode { source: Box::new(source.into()) })?;
+    let schema: Schema =
+        IpcMessage(bytes).try_into().map_err(|source: ArrowError| Error::Decode { source: Box::new(source.into()) })?;
     Ok(Some(SchemaRef::new(schema)))
 }
 
 fn endpoint(address: &Address, auth: &Auth) -> Result<Endpoint> {
-    let invalid = |source: tonic::transport::Error| Error::Connect { url: address.to_string(), source: Box::new(source) };
+    let invalid =
+        |source: tonic::transport::Error| Error::Connect { url: address.to_string(), source: Box::new(source) };
     let endpoint = Endpoint::from_shared(address.http_uri())
         .map_err(invalid)?
         .connect_timeout(CONNECT_TIMEOUT)

@@ -98,7 +98,7 @@ impl QueryStream {
     }
 
     /// Reads all the rows into memory.
-    pub async fn collect(mut self) -> Result<QueryResult> {
+    pub async fn read_all(mut self) -> Result<QueryResult> {
         let mut batches = Vec::new();
         while let Some(batch) = self.batches.try_next().await? {
             batches.push(batch);

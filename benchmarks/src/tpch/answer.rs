@@ -90,14 +90,22 @@ impl Answer {
     }
 
     /// Compares rows that the query does not order among themselves: each expected row must be there once.
-    fn check_group(&self, query: u8, start: usize, expected: &[Vec<Value>], got: &[Vec<Value>]) -> Result<(), Mismatch> {
+    fn check_group(
+        &self,
+        query: u8,
+        start: usize,
+        expected: &[Vec<Value>],
+        got: &[Vec<Value>],
+    ) -> Result<(), Mismatch> {
         let mut left: Vec<usize> = (0..got.len()).collect();
         for (offset, row) in expected.iter().enumerate() {
             // The row in the same place is the likely one, and the one to name when none fits.
             let found = left.iter().position(|&index| index == offset && same_row(row, &got[index]));
             let found = found.or_else(|| left.iter().position(|&index| same_row(row, &got[index])));
             match found {
-                Some(position) => drop(left.swap_remove(position)),
+                Some(position) => {
+                    left.swap_remove(position);
+                }
                 None => {
                     let nearest = left.iter().copied().find(|&index| index == offset).or(left.first().copied());
                     return Err(self.first_difference(query, start + offset, row, &got[nearest.unwrap_or(offset)]));

@@ -76,8 +76,8 @@ async fn generate_table(table: TpchTable, options: &GenerateOptions, path: PathB
     let started = Instant::now();
     let step = options.progress.step(table.name(), rows, "rows");
     let count = step.counter();
-    let batches = stream_table(table, options.scale, default_threads())
-        .inspect_ok(move |batch| count(batch.num_rows() as u64));
+    let batches =
+        stream_table(table, options.scale, default_threads()).inspect_ok(move |batch| count(batch.num_rows() as u64));
     let written = write_file(table, options.scale, &path, batches).await?;
     anyhow::ensure!(written == rows, "{written} rows were made instead of {rows}");
     let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -92,9 +92,9 @@ fn is_complete(path: &Path, scale: Scale, rows: u64) -> bool {
         return false;
     };
     let metadata = reader.metadata().file_metadata();
-    let stored_scale = metadata.key_value_metadata().and_then(|pairs| {
-        pairs.iter().find(|pair| pair.key == SCALE_KEY).and_then(|pair| pair.value.as_deref())
-    });
+    let stored_scale = metadata
+        .key_value_metadata()
+        .and_then(|pairs| pairs.iter().find(|pair| pair.key == SCALE_KEY).and_then(|pair| pair.value.as_deref()));
     u64::try_from(metadata.num_rows()) == Ok(rows) && stored_scale == Some(scale.to_string().as_str())
 }
 
@@ -126,7 +126,7 @@ fn encode(
     mut batches: mpsc::Receiver<Result<RecordBatch, ArrowError>>,
 ) -> Result<u64> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new().prefix(&format!(".{table}.")).suffix(".tmp").tempfile_in(folder)?;
+    let temporary = temporary_file(table, folder)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_key_value_metadata(Some(vec![KeyValue::new(SCALE_KEY.to_string(), scale.to_string())]))
@@ -142,6 +142,16 @@ fn encode(
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     Ok(rows)
+}
+
+/// A file that goes away unless it is persisted. Data files are for everyone whom the umask lets read, not only for the owner.
+fn temporary_file(table: TpchTable, folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let prefix = format!(".{table}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]

@@ -96,7 +96,9 @@ pub struct LoadedTable {
 #[non_exhaustive]
 pub enum LoadError {
     /// A table has rows, and the caller did not say that they may go.
-    #[error("table {table} already has {rows} rows: load with --replace to drop and load it again, or choose another --schema")]
+    #[error(
+        "table {table} already has {rows} rows: load with --replace to drop and load it again, or choose another --schema"
+    )]
     NotEmpty {
         /// The table's name, quoted.
         table: String,
@@ -104,7 +106,9 @@ pub enum LoadError {
         rows: u64,
     },
     /// A table that should be kept is not of this scale.
-    #[error("table {table} has {found} rows, but {expected} at scale {scale}: load with --replace, or choose another --schema")]
+    #[error(
+        "table {table} has {found} rows, but {expected} at scale {scale}: load with --replace, or choose another --schema"
+    )]
     OtherScale {
         /// The table's name, quoted.
         table: String,
@@ -146,7 +150,8 @@ pub enum LoadError {
 pub async fn load(client: &Client, options: &LoadOptions) -> Result<LoadReport, LoadError> {
     let schema = options.schema_name();
     let quoted_schema = qualified(&[options.catalog.as_deref(), Some(&schema)]);
-    update(client, &format!("CREATE SCHEMA IF NOT EXISTS {quoted_schema}"), || format!("make schema {quoted_schema}")).await?;
+    update(client, &format!("CREATE SCHEMA IF NOT EXISTS {quoted_schema}"), || format!("make schema {quoted_schema}"))
+        .await?;
     let mut keep = Vec::new();
     for &table in &options.tables {
         keep.push(prepare(client, table, options, &quoted_schema).await?);

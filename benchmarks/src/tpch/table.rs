@@ -24,6 +24,8 @@ use crate::scale::Scale;
 /// Rows in a part of any table but `lineitem`, whose parts follow those of `orders` and hold four times as many.
 const PART_ROWS: u64 = 32_000;
 const LINEITEM_PART_ORDERS: u64 = 12_000;
+/// Rows of `partsupp` for each row of `part`.
+const SUPPLIERS_PER_PART: i64 = 4;
 
 /// A table of TPC-H.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +43,9 @@ pub enum TpchTable {
 
 /// There is no such table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("TPC-H has no table {0}; its tables are region, nation, supplier, customer, part, partsupp, orders and lineitem")]
+#[error(
+    "TPC-H has no table {0}; its tables are region, nation, supplier, customer, part, partsupp, orders and lineitem"
+)]
 pub struct UnknownTable(String);
 
 impl TpchTable {
@@ -96,7 +100,7 @@ impl TpchTable {
             TpchTable::Supplier => SupplierGenerator::calculate_row_count(factor, 1, 1),
             TpchTable::Customer => CustomerGenerator::calculate_row_count(factor, 1, 1),
             TpchTable::Part => PartGenerator::calculate_row_count(factor, 1, 1),
-            TpchTable::PartSupp => PartSuppGenerator::calculate_row_count(factor, 1, 1),
+            TpchTable::PartSupp => PartGenerator::calculate_row_count(factor, 1, 1) * SUPPLIERS_PER_PART,
             TpchTable::Orders => OrderGenerator::calculate_row_count(factor, 1, 1),
             TpchTable::LineItem => lineitem_count(factor),
         };
@@ -254,8 +258,13 @@ mod tests {
     #[test]
     fn ddl_gives_types_and_partitions() {
         let ddl = TpchTable::Orders.ddl("\"lake\".\"tpch\".\"orders\"", true);
-        assert!(ddl.starts_with("CREATE TABLE IF NOT EXISTS \"lake\".\"tpch\".\"orders\" (\n  o_orderkey BIGINT NOT NULL,"));
-        assert!(ddl.contains("o_totalprice DECIMAL(15, 2) NOT NULL") && ddl.contains("o_orderdate DATE NOT NULL"), "{ddl}");
+        assert!(
+            ddl.starts_with("CREATE TABLE IF NOT EXISTS \"lake\".\"tpch\".\"orders\" (\n  o_orderkey BIGINT NOT NULL,")
+        );
+        assert!(
+            ddl.contains("o_totalprice DECIMAL(15, 2) NOT NULL") && ddl.contains("o_orderdate DATE NOT NULL"),
+            "{ddl}"
+        );
         assert!(ddl.ends_with("PARTITIONED BY (months(o_orderdate))"), "{ddl}");
         assert!(!TpchTable::Orders.ddl("o", false).contains("PARTITIONED"));
         assert!(!TpchTable::Part.ddl("p", true).contains("PARTITIONED"));

@@ -154,14 +154,15 @@ impl Service {
             None => stream::iter([Ok(batch.clone()), Ok(batch.slice(0, 0))]).boxed(),
         };
         let messages = FlightDataEncoderBuilder::new().with_schema(schema).build(batches);
-        let with_account = messages.map_err(|error: FlightError| Status::internal(error.to_string())).map_ok(|message| {
-            // An account on each message but the schema: only the last one counts.
-            if message.data_body.is_empty() && message.app_metadata.is_empty() && !is_schema(&message) {
-                message.with_app_metadata(STATS)
-            } else {
-                message
-            }
-        });
+        let with_account =
+            messages.map_err(|error: FlightError| Status::internal(error.to_string())).map_ok(|message| {
+                // An account on each message but the schema: only the last one counts.
+                if message.data_body.is_empty() && message.app_metadata.is_empty() && !is_schema(&message) {
+                    message.with_app_metadata(STATS)
+                } else {
+                    message
+                }
+            });
         // A message without an IPC header must be passed over too.
         let trailer = stream::iter([Ok(FlightData::new().with_app_metadata(STATS))]);
         Ok(Response::new(Box::pin(with_account.chain(trailer))))
@@ -241,7 +242,8 @@ impl FlightSqlService for Service {
     ) -> Result<i64, Status> {
         let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
         let batches = FlightRecordBatchStream::new_from_flight_data(messages);
-        let batches: Vec<RecordBatch> = batches.try_collect().await.map_err(|error| Status::internal(error.to_string()))?;
+        let batches: Vec<RecordBatch> =
+            batches.try_collect().await.map_err(|error| Status::internal(error.to_string()))?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let name = format!("{}.{}", command.schema.unwrap_or_default(), command.table);
         self.state(|state| {
@@ -260,8 +262,9 @@ impl FlightSqlService for Service {
             Ok(batch) => batch.schema(),
             Err(_) => Arc::new(Schema::empty()),
         };
-        let message = SchemaAsIpc::new(&schema, &Default::default());
-        let IpcMessage(schema) = message.try_into().map_err(|_| Status::internal("no schema"))?;
+        let options = Default::default();
+        let IpcMessage(schema) =
+            SchemaAsIpc::new(&schema, &options).try_into().map_err(|_| Status::internal("no schema"))?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: query.query.into(),
             dataset_schema: schema,

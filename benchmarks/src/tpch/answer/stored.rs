@@ -114,7 +114,8 @@ mod tests {
                 assert!(!answer.rows.is_empty() || factor < 0.1, "Q{} at {factor}", query.number());
             }
         }
-        let null = Answers::stored(Scale::new(0.01).expect("a scale")).expect("stored").get(Query::new(17).expect("Q17"));
+        let null =
+            Answers::stored(Scale::new(0.01).expect("a scale")).expect("stored").get(Query::new(17).expect("Q17"));
         assert_eq!(null.expect("well formed").rows, [[Value::Null]]);
     }
 
@@ -126,7 +127,9 @@ mod tests {
 
     #[test]
     fn malformed_answers_name_the_place() {
-        for (text, part) in [("a:bigint|b\n", "header b"), ("a:bigint\n1\nx\n", "row 2, column a"), ("a:blob\n1\n", "blob")] {
+        for (text, part) in
+            [("a:bigint|b\n", "header b"), ("a:bigint\n1\nx\n", "row 2, column a"), ("a:blob\n1\n", "blob")]
+        {
             let error = parse(text).expect_err("malformed");
             assert!(error.contains(part), "{error}");
         }
