@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn the_authorization_is_sent_and_never_printed() {
-        let mut session = SessionHeaders::default();
-        session.authorization = Some(HeaderValue::from_static("Bearer hidden"));
+        let authorization = Some(HeaderValue::from_static("Bearer hidden"));
+        let session = SessionHeaders { authorization, ..SessionHeaders::default() };
         let mut headers = HeaderMap::new();
         session.apply(&mut headers);
         assert_eq!(headers[AUTHORIZATION], "Bearer hidden");

@@ -42,6 +42,8 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// A server that works hard may be slow to answer a ping; a dead one is told by TCP sooner.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(60);
 const WINDOW_BYTES: u32 = 8 << 20;
 const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 
@@ -228,6 +230,7 @@ fn endpoint(address: &Address, auth: &Auth) -> Result<Endpoint> {
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 2)
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX);
