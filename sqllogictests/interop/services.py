@@ -1,0 +1,211 @@
+"""Starts and stops what the tests talk to: SeaweedFS, PostgreSQL, and Polynya servers, all on free ports of the loopback.
+
+Programs come from the environment that `cargo xtask test` sets: POLYNYA_TEST_WEED, POLYNYA_TEST_PG_BIN, POLYNYA_BIN, POLYNYA_BENCH_BIN.
+"""
+
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+KEY, SECRET, REGION = "interop", "interop-secret", "us-east-1"
+WEED_PORTS = ["master", "filer", "volume", "admin", "s3", "s3.iceberg", "s3.lance"]
+
+
+def program(variable):
+    path = os.environ.get(variable)
+    if not path:
+        raise RuntimeError(f"{variable} is not set: run these tests with `cargo xtask test --only interop`")
+    return path
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(condition, what, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} within {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Seaweed:
+    """S3 with the bucket `lake`, and the Iceberg REST catalog of the warehouse s3://iceberg-tables."""
+
+    def __init__(self, folder):
+        self.folder, self.process = pathlib.Path(folder), None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # SeaweedFS puts the gRPC port of each service 10,000 above its HTTP port.
+        base = next(
+            base for base in (random.randrange(11_000, 21_000, 20) for _ in range(1000))
+            if not any(listens(base + i) or listens(base + 10_000 + i) for i in range(len(WEED_PORTS)))
+        )
+        self.ports = {name: base + i for i, name in enumerate(WEED_PORTS)}
+        self.start()
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.ports['s3']}"
+
+    @property
+    def rest_uri(self):
+        return f"http://127.0.0.1:{self.ports['s3.iceberg']}"
+
+    def start(self):
+        flags = {"master": "master.port", "filer": "filer.port", "volume": "volume.port", "admin": "admin.port",
+                 "s3": "s3.port", "s3.iceberg": "s3.port.iceberg", "s3.lance": "s3.port.lance"}
+        self.process = subprocess.Popen(
+            [program("POLYNYA_TEST_WEED"), "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+             "-bucket=lake", "-tableBucket=iceberg-tables", "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
+             *(f"-{flags[name]}={port}" for name, port in self.ports.items())],
+            env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
+            stdin=subprocess.DEVNULL, stdout=open(self.folder / "weed.log", "ab"), stderr=subprocess.STDOUT, cwd=self.folder)
+        wait_until(self.answers, "SeaweedFS did not answer")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"SeaweedFS ended: {(self.folder / 'weed.log').read_text()[-2000:]}")
+        return all(listens(self.ports[name]) for name in ("s3", "s3.iceberg")) and self.has_bucket()
+
+    def has_bucket(self):
+        import pyarrow.fs
+        try:
+            s3 = pyarrow.fs.S3FileSystem(access_key=KEY, secret_key=SECRET, region=REGION, endpoint_override=self.endpoint,
+                                         request_timeout=2, connect_timeout=2)
+            with s3.open_output_stream("lake/ready") as probe:
+                probe.write(b"ready")
+            return True
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def s3_properties(self):
+        return {"s3.endpoint": self.endpoint, "s3.region": REGION, "s3.access-key-id": KEY, "s3.secret-access-key": SECRET}
+
+
+class Postgres:
+    """A PostgreSQL server with one user and one database."""
+
+    def __init__(self):
+        self.bin = pathlib.Path(program("POLYNYA_TEST_PG_BIN"))
+        self.port, self.process = free_port(), None
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="polynya-pg-"))
+        # PostgreSQL refuses to run as root; Debian's package brings a user for it.
+        self.prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self.prefix:
+            shutil.chown(self.folder, "postgres")
+        data = self.folder / "data"
+        subprocess.run([*self.prefix, self.bin / "initdb", "--auth=trust", "--username=polynya", "--encoding=UTF8", "--no-sync",
+                        "--pgdata", data], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        self.command = [*self.prefix, self.bin / "postgres", "-D", data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
+                        "-c", "unix_socket_directories=", "-c", "fsync=off"]
+        self.start()
+
+    @property
+    def uri(self):
+        return f"postgresql://polynya@127.0.0.1:{self.port}/postgres"
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, cwd="/")
+        wait_until(lambda: listens(self.port), "PostgreSQL did not listen")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            pids = (self.folder / "data/postmaster.pid").read_text().split()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pids[0]), signal.SIGQUIT)
+            self.process.wait(timeout=30)
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def toml(catalogs, **server):
+    """A polynya.toml with these catalogs; a property with a dot is a quoted key."""
+
+    def value(item):
+        return str(item).lower() if isinstance(item, (bool, int)) else '"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    text = "[server]\n" + "".join(f"{key} = {value(item)}\n" for key, item in server.items())
+    for name, properties in catalogs.items():
+        text += f"\n[catalog.{name}]\n"
+        text += "".join(f'"{key}" = {value(item)}\n' for key, item in properties.items())
+    return text
+
+
+class Polynya:
+    """A server process, as a user starts it."""
+
+    def __init__(self, folder, catalogs):
+        self.port = free_port()
+        self.url = f"grpc://127.0.0.1:{self.port}"
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "polynya.toml"
+        config.write_text(toml(catalogs, listen=f"127.0.0.1:{self.port}", default_catalog=next(iter(catalogs))))
+        self.log = self.folder / "polynya.log"
+        self.process = subprocess.Popen([program("POLYNYA_BIN"), "serve", "--config", config], stdin=subprocess.DEVNULL,
+                                        stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, cwd=self.folder)
+        wait_until(self.answers, "polynya did not listen")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"polynya ended: {self.log.read_text()[-4000:]}")
+        return listens(self.port)
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    @contextlib.contextmanager
+    def cursor(self):
+        from adbc_driver_flightsql import dbapi
+        with dbapi.connect(self.url) as connection, connection.cursor() as cursor:
+            yield cursor
+
+    def table(self, sql):
+        """A query's answer as an Arrow table."""
+        with self.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetch_arrow_table()
+
+    def rows(self, sql):
+        return [tuple(row.values()) for row in self.table(sql).to_pylist()]
+
+    def run(self, *statements):
+        with self.cursor() as cursor:
+            for sql in statements:
+                cursor.execute(sql)
+
+    def bench(self, *arguments, seconds=600):
+        done = subprocess.run([program("POLYNYA_BENCH_BIN"), "tpch", *arguments, "--url", self.url], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=seconds)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+        return done.stdout
+
+

@@ -1,0 +1,42 @@
+"""TPC-H at scale 0.01, loaded by polynya-bench through each kind of catalog, its 22 answers checked; then read by others."""
+
+import pytest
+
+TABLES = {"region": 5, "nation": 25, "supplier": 100, "customer": 1500, "part": 2000, "partsupp": 8000, "orders": 15_000, "lineitem": 60_175}
+
+
+@pytest.mark.parametrize("catalog", ["lake", "pg", "rest"])
+@pytest.mark.parametrize("partitioned", [False, True], ids=["plain", "partitioned"])
+def test_22_answers_are_right(polynya, catalog, partitioned):
+    if partitioned and catalog != "lake":
+        pytest.skip("the layout does not depend on the catalog")
+    schema = "tpch_by_month" if partitioned else "tpch_sf0_01"
+    polynya.bench("load", "--scale", "0.01", "--catalog", catalog, "--schema", schema, *(["--partitioned"] if partitioned else []))
+    counts = {table: polynya.rows(f"SELECT count(*) FROM {catalog}.{schema}.{table}")[0][0] for table in TABLES}
+    assert counts == TABLES
+    output = polynya.bench("run", "--scale", "0.01", "--catalog", catalog, "--schema", schema, "--iterations", "1", "--check")
+    assert "22" in output
+
+
+def test_loaded_tables_are_read_equal_by_pyiceberg_and_duckdb(polynya, foreign, duck):
+    if not foreign.namespace_exists("tpch_sf0_01"):
+        pytest.skip("the load failed")
+    aggregates = "count(*), sum(l_quantity), sum(l_extendedprice), sum(l_orderkey), min(l_shipdate), max(l_comment)"
+    (ours,) = polynya.rows(f"SELECT {aggregates} FROM lake.tpch_sf0_01.lineitem")
+    table = foreign.load_table("tpch_sf0_01.lineitem")
+    (by_duckdb,) = duck.execute(f"SELECT {aggregates} FROM iceberg_scan('{table.metadata_location}')").fetchall()
+    assert [str(value) for value in ours] == [str(value) for value in by_duckdb]
+    rows = table.scan(selected_fields=("l_quantity", "l_orderkey")).to_arrow()
+    import pyarrow.compute as pc
+    assert (rows.num_rows, pc.sum(rows["l_quantity"]).as_py(), pc.sum(rows["l_orderkey"]).as_py()) == (ours[0], ours[1], ours[3])
+
+
+def test_q6_opens_only_the_months_of_1994(polynya):
+    plan = "\n".join(row[-1] for row in polynya.rows(
+        "EXPLAIN ANALYZE SELECT sum(l_extendedprice * l_discount) FROM lake.tpch_by_month.lineitem WHERE l_shipdate >= DATE '1994-01-01' "
+        "AND l_shipdate < DATE '1995-01-01' AND l_discount BETWEEN 0.05 AND 0.07 AND l_quantity < 24"))
+    files = polynya.rows("SELECT count(DISTINCT date_trunc('month', l_shipdate)) FROM lake.tpch_by_month.lineitem")[0][0]
+    assert files > 80
+    import re
+    found = re.search(r"files?[ _a-z]*[=:]? *(\d+)[^\n]*", plan, re.I)
+    assert found, plan
