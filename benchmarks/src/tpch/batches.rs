@@ -6,6 +6,7 @@
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tpchgen::text::TextPool;
 
 use super::TpchTable;
 use crate::scale::Scale;
@@ -24,6 +25,15 @@ pub(crate) fn stream_table(
         .buffered(threads.max(1))
         .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
         .try_flatten()
+}
+
+/// Makes the text that all comments are cut from, which takes a second or so, once per process; later calls cost nothing.
+pub(crate) async fn warm_up() {
+    // A panic here would come again, and be told, when the first part is made.
+    let _ = tokio::task::spawn_blocking(|| {
+        TextPool::get_or_init_default();
+    })
+    .await;
 }
 
 /// The threads that make rows unless told otherwise: one per core.

@@ -19,7 +19,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tokio::sync::mpsc;
 
 use super::TpchTable;
-use super::batches::{default_threads, stream_table};
+use super::batches::{default_threads, stream_table, warm_up};
 use crate::progress::{Progress, grouped, readable_bytes};
 use crate::scale::Scale;
 
@@ -73,6 +73,7 @@ async fn generate_table(table: TpchTable, options: &GenerateOptions, path: PathB
         options.progress.line(&format!("{table}: {} is there already, {} rows", path.display(), grouped(rows)));
         return Ok(GeneratedFile { table, path, rows, kept: true });
     }
+    warm_up().await;
     let started = Instant::now();
     let step = options.progress.step(table.name(), rows, "rows");
     let count = step.counter();

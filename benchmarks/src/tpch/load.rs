@@ -10,7 +10,7 @@ use arrow_flight::error::FlightError;
 use futures::TryStreamExt;
 
 use super::TpchTable;
-use super::batches::{default_threads, stream_table};
+use super::batches::{default_threads, stream_table, warm_up};
 use crate::client::{self, Client, IngestMode, IngestTarget};
 use crate::progress::{Progress, Step, grouped};
 use crate::scale::Scale;
@@ -205,6 +205,7 @@ async fn load_table(
         update(client, &format!("DROP TABLE IF EXISTS {name}"), || format!("drop table {name}")).await?;
         update(client, &table.ddl(&name, options.partitioned), || format!("create table {name}")).await?;
     }
+    warm_up().await;
     let started = Instant::now();
     let rows = table.row_count(options.scale);
     let step = options.progress.step(table.name(), rows, "rows");
