@@ -1,1 +1,20 @@
-//! placeholder
+//! Polynya's Flight SQL server, and what the `polynya` binary is made of.
+//!
+//! In: SQL and bulk data over Arrow Flight SQL. Out: calls of [`polynya_engine::Engine`], and its answers as streams.
+//! The library exists so that tests, the demo and the shell can run a server in their own process ([`Server::bind`]).
+
+mod activity;
+pub mod cli;
+mod prepared;
+mod results;
+mod server;
+mod service;
+mod sessions;
+pub mod settings;
+mod shell;
+mod status;
+mod wire;
+
+pub use server::{Server, ServerError};
+pub use settings::{ServerSettings, Settings};
+pub use status::{QUERY_ID_TRAILER, SQLSTATE_TRAILER};

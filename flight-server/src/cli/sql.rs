@@ -1,0 +1,120 @@
+//! `polynya sql`: where the SQL comes from and which server runs it.
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use polynya_bench::client::{Auth, Client};
+use polynya_engine::Engine;
+
+use super::logging;
+use crate::settings::{LogFormat, Overrides, Settings};
+use crate::shell::{Ended, Mode, Shell, ShellError, interact, split};
+use crate::{Server, ServerSettings};
+
+/// What `sql` may be told.
+#[derive(Debug, Args)]
+#[command(after_help = "Without -c, -f or piped input, a prompt with history and completion is opened.")]
+pub(super) struct Arguments {
+    /// The server.
+    #[arg(long, value_name = "URL", default_value = "grpc://127.0.0.1:50051", conflicts_with = "config")]
+    url: String,
+    /// Run an engine in this process from this settings file, instead of asking a server.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// User name.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Password; better given as the environment variable POLYNYA_PASSWORD.
+    #[arg(long, value_name = "PASSWORD", env = "POLYNYA_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// Bearer token; better given as the environment variable POLYNYA_TOKEN.
+    #[arg(long, value_name = "TOKEN", env = "POLYNYA_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// PEM file of the certificate authority of a grpc+tls server.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Run these statements and leave; may be given more than once.
+    #[arg(short, long = "command", value_name = "SQL")]
+    command: Vec<String>,
+    /// Run the statements of this file and leave; `-` is standard input.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+    file: Option<PathBuf>,
+    /// How rows are shown.
+    #[arg(short, long, value_name = "MODE", default_value = "table")]
+    output: Mode,
+    /// Leave out the line about rows and time.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs the SQL.
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    logging::start(LogFormat::Text, "error");
+    let script = script(&arguments)?;
+    let auth = Auth {
+        user: arguments.user.clone(),
+        password: arguments.password.clone(),
+        token: arguments.token.clone(),
+        tls_ca: arguments.tls_ca.clone(),
+    };
+    // Kept until the end: dropping it would stop it.
+    let embedded = match &arguments.config {
+        Some(file) => Some(embedded(file).await?),
+        None => None,
+    };
+    let url = embedded.as_ref().map_or_else(|| arguments.url.clone(), Server::url);
+    let client = Client::connect(&url, &auth).await.map_err(ShellError::from)?;
+    let interactive = script.is_none();
+    let shell = Shell { client, mode: arguments.output, timing: true, interactive, quiet: arguments.quiet };
+    match script {
+        None => interact(shell).await.map(|()| ExitCode::SUCCESS),
+        Some(script) => run_script(shell, &script).await,
+    }
+}
+
+/// The text to run, or none if a person is to type it.
+fn script(arguments: &Arguments) -> Result<Option<String>> {
+    let from_stdin = || -> Result<String> {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read as text")?;
+        Ok(text)
+    };
+    if !arguments.command.is_empty() {
+        return Ok(Some(arguments.command.join(";\n")));
+    }
+    match &arguments.file {
+        Some(file) if file.as_os_str() == "-" => from_stdin().map(Some),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            Ok(Some(text))
+        }
+        None if std::io::stdin().is_terminal() => Ok(None),
+        None => from_stdin().map(Some),
+    }
+}
+
+/// Runs the pieces in order, up to the first that fails.
+async fn run_script(mut shell: Shell, script: &str) -> Result<ExitCode> {
+    for piece in split(script).0 {
+        match shell.run(&piece).await {
+            Ok(Ended::Done) => {}
+            Ok(Ended::Quit) => break,
+            // The shell's convention for a process that Ctrl-C ended.
+            Ok(Ended::Cancelled) => return Ok(ExitCode::from(130)),
+            Err(error) if error.is_broken_pipe() => return Ok(ExitCode::SUCCESS),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A server in this process, on a port that only this process knows.
+async fn embedded(file: &std::path::Path) -> Result<Server> {
+    let settings = Settings::load(Some(file), &Overrides::default())?;
+    let engine = Engine::start(settings.engine).await.context("the engine could not be started")?;
+    let server = ServerSettings { listen: "127.0.0.1:0".to_owned(), ..settings.server };
+    Ok(Server::bind(engine, &server).await?)
+}

@@ -1,0 +1,89 @@
+//! Statements that clients have prepared, by unguessable handles.
+//!
+//! A statement runs in the session it was prepared in, so that clients without cookies find their catalog and schema
+//! again. Handles are bounded in number and expire when they are not used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use polynya_engine::{Description, Session};
+use tonic::{Code, Status};
+
+use crate::sessions::unguessable;
+use crate::status::status;
+
+/// One prepared statement.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    /// The text.
+    pub(crate) sql: String,
+    /// What it is, as of when it was prepared.
+    pub(crate) description: Description,
+    /// The session it runs in.
+    pub(crate) session: Arc<Session>,
+}
+
+/// All prepared statements.
+#[derive(Debug)]
+pub(crate) struct PreparedStatements {
+    by_handle: Mutex<HashMap<String, (Prepared, Instant)>>,
+    idle_timeout: Duration,
+    count_max: usize,
+}
+
+impl PreparedStatements {
+    /// None yet.
+    pub(crate) fn new(idle_timeout: Duration, count_max: usize) -> Self {
+        Self { by_handle: Mutex::default(), idle_timeout, count_max }
+    }
+
+    /// Keeps a statement under a new handle.
+    pub(crate) fn insert(&self, prepared: Prepared) -> Result<String, Status> {
+        let mut by_handle = self.by_handle.lock();
+        if by_handle.len() >= self.count_max {
+            by_handle.retain(|_, (_, used)| used.elapsed() < self.idle_timeout);
+        }
+        if by_handle.len() >= self.count_max {
+            let message = format!(
+                "the server holds {} prepared statements, its limit (setting server.prepared_statements_max): close some",
+                by_handle.len()
+            );
+            return Err(status(Code::ResourceExhausted, "53000", message, None));
+        }
+        let handle = unguessable();
+        by_handle.insert(handle.clone(), (prepared, Instant::now()));
+        Ok(handle)
+    }
+
+    /// The statement of a handle.
+    pub(crate) fn get(&self, handle: &[u8]) -> Result<Prepared, Status> {
+        let mut by_handle = self.by_handle.lock();
+        let found = std::str::from_utf8(handle).ok().and_then(|handle| by_handle.get_mut(handle));
+        let Some((prepared, used)) = found.filter(|(_, used)| used.elapsed() < self.idle_timeout) else {
+            let message = "this prepared statement is unknown: it was closed, has expired, or is of another server; \
+                           prepare it again";
+            return Err(status(Code::NotFound, "26000", message, None));
+        };
+        *used = Instant::now();
+        Ok(prepared.clone())
+    }
+
+    /// Forgets a statement. An unknown handle is fine.
+    pub(crate) fn close(&self, handle: &[u8]) {
+        if let Ok(handle) = std::str::from_utf8(handle) {
+            self.by_handle.lock().remove(handle);
+        }
+    }
+
+    /// Forgets the statements of a session.
+    pub(crate) fn close_all_of(&self, session: &Arc<Session>) {
+        self.by_handle.lock().retain(|_, (prepared, _)| !Arc::ptr_eq(&prepared.session, session));
+    }
+
+    /// Forgets statements that were not used for too long.
+    pub(crate) fn expire(&self) {
+        self.by_handle.lock().retain(|_, (_, used)| used.elapsed() < self.idle_timeout);
+    }
+}

@@ -1,0 +1,168 @@
+//! Results that were promised under a ticket and not fetched yet, and those being fetched.
+//!
+//! A ticket is unguessable, works once, and expires. Nothing of a query runs before its ticket is fetched, so an expired
+//! one costs only its plan. A result being fetched can be stopped by its ticket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use polynya_engine::RowStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::sessions::unguessable;
+use crate::status::status;
+
+/// The results that clients may fetch or are fetching.
+#[derive(Debug, Clone)]
+pub(crate) struct Results {
+    state: Arc<Mutex<State>>,
+    lifetime: Duration,
+    pending_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: HashMap<String, Pending>,
+    running: HashMap<String, CancellationToken>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    result: Promised,
+    since: Instant,
+}
+
+/// What a ticket stands for.
+#[derive(Debug)]
+pub(crate) enum Promised {
+    /// Rows, which run when they are fetched.
+    Rows(RowStream),
+    /// A statement without rows, which ran when its ticket was made.
+    Nothing,
+}
+
+/// A result being fetched; forgotten when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Fetching {
+    results: Results,
+    ticket: String,
+    /// Fires when somebody cancels the result.
+    pub(crate) cancelled: CancellationToken,
+}
+
+impl Results {
+    /// No results; unfetched ones live for `lifetime`, at most `pending_max` of them.
+    pub(crate) fn new(lifetime: Duration, pending_max: usize) -> Self {
+        Self { state: Arc::default(), lifetime, pending_max }
+    }
+
+    /// Keeps a result under a new ticket.
+    pub(crate) fn promise(&self, result: Promised) -> Result<String, Status> {
+        let mut state = self.state.lock();
+        if state.pending.len() >= self.pending_max {
+            state.expire(self.lifetime);
+        }
+        if state.pending.len() >= self.pending_max {
+            let message = format!(
+                "{} results wait to be fetched, the limit (setting server.pending_results_max): fetch or cancel some",
+                state.pending.len()
+            );
+            return Err(status(Code::ResourceExhausted, "53000", message, None));
+        }
+        let ticket = unguessable();
+        state.pending.insert(ticket.clone(), Pending { result, since: Instant::now() });
+        Ok(ticket)
+    }
+
+    /// Hands out what a ticket stands for; it works once.
+    pub(crate) fn fetch(&self, ticket: &str) -> Result<(Promised, Fetching), Status> {
+        let mut state = self.state.lock();
+        let pending = state.pending.remove(ticket).filter(|pending| pending.since.elapsed() < self.lifetime);
+        let Some(pending) = pending else {
+            let message = "this ticket is unknown: it was used already, has expired, or is of another server; \
+                           run the statement again";
+            return Err(status(Code::NotFound, "24000", message, None));
+        };
+        let cancelled = CancellationToken::new();
+        state.running.insert(ticket.to_owned(), cancelled.clone());
+        drop(state);
+        Ok((pending.result, Fetching { results: self.clone(), ticket: ticket.to_owned(), cancelled }))
+    }
+
+    /// Stops a result, fetched or not; whether there was one.
+    pub(crate) fn cancel(&self, ticket: &str) -> bool {
+        let mut state = self.state.lock();
+        let pending = state.pending.remove(ticket);
+        let running = state.running.remove(ticket);
+        drop(state);
+        if let Some(token) = &running {
+            token.cancel();
+        }
+        pending.is_some() || running.is_some()
+    }
+
+    /// Whether results younger than `age` wait to be fetched.
+    pub(crate) fn has_pending_younger_than(&self, age: Duration) -> bool {
+        self.state.lock().pending.values().any(|pending| pending.since.elapsed() < age)
+    }
+
+    /// Forgets results that nobody fetched in time.
+    pub(crate) fn expire(&self) {
+        self.state.lock().expire(self.lifetime);
+    }
+}
+
+impl State {
+    fn expire(&mut self, lifetime: Duration) {
+        self.pending.retain(|_, pending| pending.since.elapsed() < lifetime);
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.results.state.lock().running.remove(&self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_works_once() {
+        let results = Results::new(Duration::from_secs(60), 10);
+        let ticket = results.promise(Promised::Nothing).unwrap();
+        assert!(results.fetch(&ticket).is_ok());
+        assert_eq!(results.fetch(&ticket).unwrap_err().code(), Code::NotFound);
+        assert_eq!(results.fetch("guess").unwrap_err().code(), Code::NotFound);
+    }
+
+    #[test]
+    fn a_ticket_expires() {
+        let results = Results::new(Duration::ZERO, 10);
+        let ticket = results.promise(Promised::Nothing).unwrap();
+        assert_eq!(results.fetch(&ticket).unwrap_err().code(), Code::NotFound);
+    }
+
+    #[test]
+    fn cancelling_reaches_results_before_and_while_they_are_fetched() {
+        let results = Results::new(Duration::from_secs(60), 10);
+        let waiting = results.promise(Promised::Nothing).unwrap();
+        assert!(results.cancel(&waiting));
+        assert!(!results.cancel(&waiting));
+        let running = results.promise(Promised::Nothing).unwrap();
+        let (_, fetching) = results.fetch(&running).unwrap();
+        assert!(results.cancel(&running));
+        assert!(fetching.cancelled.is_cancelled());
+    }
+
+    #[test]
+    fn the_number_of_unfetched_results_is_bounded() {
+        let results = Results::new(Duration::from_secs(60), 1);
+        results.promise(Promised::Nothing).unwrap();
+        assert_eq!(results.promise(Promised::Nothing).unwrap_err().code(), Code::ResourceExhausted);
+    }
+}

@@ -1,0 +1,224 @@
+//! A running server: listening, health, housekeeping, and the way it stops.
+//!
+//! Stopping is gentle. First health says NOT_SERVING and new statements are refused, while results that clients were
+//! promised may still be fetched. When nothing runs, or the deadline has passed, connections are closed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use polynya_engine::Engine;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::activity::Activity;
+use crate::results::Results;
+use crate::service::PolynyaService;
+use crate::settings::{Error as SettingsError, ServerSettings};
+
+/// The largest header list that is accepted, in bytes. Drivers send tokens and cookies of many KiB.
+const HEADER_LIST_BYTES_MAX: u32 = 256 * 1024;
+/// Flow-control windows for uploads, in bytes: a bulk ingest should not wait for acknowledgements.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// How often a silent connection is asked whether its client still lives; a dead client's queries stop.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often forgotten sessions and results are dropped.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a draining server waits for a client to fetch what it was just promised.
+const PROMISE_GRACE: Duration = Duration::from_secs(2);
+/// How long connections may take to close once nothing runs.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A server that listens. It stops with [`Server::drain`], or at once when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    activity: Activity,
+    results: Results,
+    drain_timeout: Duration,
+    health: Health,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    housekeeping: JoinHandle<()>,
+}
+
+/// The health service's switch.
+#[derive(Clone)]
+struct Health(HealthReporter);
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Health")
+    }
+}
+
+impl Health {
+    /// Sets the status of the whole server, and of the Flight service in it.
+    async fn set(&self, status: ServingStatus) {
+        for service in ["", "arrow.flight.protocol.FlightService"] {
+            self.0.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// Why a server could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A setting forbids it.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen} (setting server.listen)")]
+    Listen {
+        /// The address as written.
+        listen: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The service could not be made.
+    #[error("the service could not be set up")]
+    Setup(#[source] Box<tonic::Status>),
+    /// The listener failed while serving.
+    #[error("the server stopped by itself")]
+    Transport(#[source] Box<tonic::transport::Error>),
+}
+
+impl Server {
+    /// Listens and begins to serve. Port 0 takes a free port; see [`Server::address`].
+    pub async fn bind(engine: Arc<Engine>, settings: &ServerSettings) -> Result<Self, ServerError> {
+        let listener = listen(settings).await?;
+        let address = listener.local_addr().map_err(|source| cannot_listen(settings, source))?;
+        let activity = Activity::new();
+        let results = Results::new(settings.result_lifetime, settings.pending_results_max);
+        let service = PolynyaService::new(engine, settings, results.clone(), activity.clone())
+            .map_err(|status| ServerError::Setup(Box::new(status)))?;
+
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health(reporter);
+        health.set(ServingStatus::Serving).await;
+
+        let max_message_bytes = usize::try_from(settings.max_message_bytes.as_u64()).unwrap_or(usize::MAX);
+        let flight = FlightServiceServer::new(service.clone())
+            .max_decoding_message_size(max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let serving = tonic::transport::Server::builder()
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_service(health_service)
+            .add_service(flight)
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped);
+        Ok(Self {
+            address,
+            activity,
+            results,
+            drain_timeout: settings.drain_timeout,
+            health,
+            stop,
+            serving: tokio::spawn(serving),
+            housekeeping: tokio::spawn(keep_house(service)),
+        })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as clients write it.
+    pub fn url(&self) -> String {
+        format!("grpc://{}", self.address)
+    }
+
+    /// How many statements and result streams run.
+    pub fn running(&self) -> usize {
+        self.activity.running()
+    }
+
+    /// Serves until it ends by itself, which is an error. Cancel-safe.
+    pub async fn failed(&mut self) -> ServerError {
+        match (&mut self.serving).await {
+            Ok(Err(error)) => ServerError::Transport(Box::new(error)),
+            Ok(Ok(())) => ServerError::Setup(Box::new(tonic::Status::aborted("the listener ended"))),
+            Err(error) => ServerError::Setup(Box::new(tonic::Status::internal(error.to_string()))),
+        }
+    }
+
+    /// Refuses new statements, lets running ones finish within the deadline, closes. Gives how many were cut off.
+    pub async fn drain(mut self) -> usize {
+        self.health.set(ServingStatus::NotServing).await;
+        self.activity.begin_draining();
+        tracing::info!(running = self.activity.running(), deadline = ?self.drain_timeout, "draining");
+        // A deadline that passes is not an error: what still runs is cut off and counted.
+        let _ = tokio::time::timeout(self.drain_timeout, self.quiet()).await;
+        let cut_off = self.activity.running();
+        self.stop.cancel();
+        if cut_off > 0 || tokio::time::timeout(CLOSE_TIMEOUT, &mut self.serving).await.is_err() {
+            self.serving.abort();
+        }
+        tracing::info!(cut_off, "stopped");
+        cut_off
+    }
+
+    /// Waits until nothing runs and nobody is about to fetch a result.
+    async fn quiet(&self) {
+        loop {
+            self.activity.idle().await;
+            if !self.results.has_pending_younger_than(PROMISE_GRACE) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.serving.abort();
+        self.housekeeping.abort();
+    }
+}
+
+async fn keep_house(service: PolynyaService) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
+    loop {
+        ticks.tick().await;
+        service.expire();
+    }
+}
+
+/// Opens the first address that the setting stands for, after checking all of them for exposure.
+async fn listen(settings: &ServerSettings) -> Result<TcpListener, ServerError> {
+    let failed = |source| cannot_listen(settings, source);
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&settings.listen).await.map_err(failed)?.collect();
+    for address in &addresses {
+        settings.check_exposure(address.ip())?;
+    }
+    let listener = TcpListener::bind(addresses.as_slice()).await.map_err(failed)?;
+    let exposed = |ip: IpAddr| !ip.is_loopback();
+    if listener.local_addr().is_ok_and(|address| exposed(address.ip())) {
+        tracing::warn!(
+            listen = settings.listen,
+            "INSECURE: anyone who reaches this address can run SQL, because no authentication is configured"
+        );
+    }
+    Ok(listener)
+}
+
+fn cannot_listen(settings: &ServerSettings, source: std::io::Error) -> ServerError {
+    ServerError::Listen { listen: settings.listen.clone(), source }
+}

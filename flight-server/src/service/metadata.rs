@@ -1,0 +1,307 @@
+//! What there is to query: catalogs, schemas, tables, table types, keys.
+//!
+//! In: Flight SQL's metadata commands. Out: one batch each, with exactly the schema that the protocol gives them. Filters
+//! are applied before catalogs are asked, so that a narrow question costs few requests.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, GetTablesBuilder};
+use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetTables};
+use futures::{StreamExt, TryStreamExt, stream};
+use polynya_catalog::{Catalog, NamespaceIdent, TableIdent};
+use polynya_engine::Error;
+use tonic::Status;
+
+use super::{Inner, not_offered, type_info};
+use crate::status::{chain, engine_status, flight_status};
+use crate::wire::wire_schema;
+
+/// The only type of table there is.
+const TABLE: &str = "TABLE";
+/// How many catalog requests run at once for one call.
+const REQUESTS_AT_ONCE: usize = 16;
+
+impl Inner {
+    /// The schema of a metadata command's result; none if the command is not one.
+    pub(super) fn metadata_schema(&self, command: &Command) -> Option<SchemaRef> {
+        Some(match command {
+            Command::CommandGetCatalogs(_) => GetCatalogsBuilder::new().schema(),
+            Command::CommandGetDbSchemas(command) => GetDbSchemasBuilder::from(command.clone()).schema(),
+            Command::CommandGetTables(command) => GetTablesBuilder::from(command.clone()).schema(),
+            Command::CommandGetTableTypes(_) => table_types().schema(),
+            Command::CommandGetSqlInfo(_) => self.sql_info.schema(),
+            Command::CommandGetXdbcTypeInfo(_) => self.type_info.schema(),
+            Command::CommandGetPrimaryKeys(_) => primary_keys_schema(),
+            Command::CommandGetExportedKeys(_)
+            | Command::CommandGetImportedKeys(_)
+            | Command::CommandGetCrossReference(_) => foreign_keys_schema(),
+            _ => return None,
+        })
+    }
+
+    /// The result of a metadata command.
+    pub(super) async fn metadata(&self, command: Command) -> Result<RecordBatch, Status> {
+        match command {
+            Command::CommandGetCatalogs(_) => self.catalogs(),
+            Command::CommandGetDbSchemas(command) => self.schemas(command).await,
+            Command::CommandGetTables(command) => self.tables(command).await,
+            Command::CommandGetTableTypes(_) => Ok(table_types()),
+            Command::CommandGetSqlInfo(command) => command.into_builder(&self.sql_info).build().map_err(flight_status),
+            Command::CommandGetXdbcTypeInfo(command) => {
+                command.into_builder(&self.type_info).build().map_err(flight_status)
+            }
+            // Iceberg tables have no keys.
+            Command::CommandGetPrimaryKeys(_) => Ok(RecordBatch::new_empty(primary_keys_schema())),
+            Command::CommandGetExportedKeys(_)
+            | Command::CommandGetImportedKeys(_)
+            | Command::CommandGetCrossReference(_) => Ok(RecordBatch::new_empty(foreign_keys_schema())),
+            other => Err(not_offered(&other, "DoGet")),
+        }
+    }
+
+    fn catalogs(&self) -> Result<RecordBatch, Status> {
+        let mut builder = GetCatalogsBuilder::new();
+        self.engine.catalog_names().into_iter().for_each(|name| builder.append(name));
+        builder.build().map_err(flight_status)
+    }
+
+    async fn schemas(&self, command: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
+        let found = self.find_schemas(command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref()).await?;
+        let mut builder = GetDbSchemasBuilder::from(command);
+        for (catalog, namespace) in &found {
+            builder.append(catalog.name(), dotted(namespace));
+        }
+        builder.build().map_err(flight_status)
+    }
+
+    async fn tables(&self, command: CommandGetTables) -> Result<RecordBatch, Status> {
+        let include_schema = command.include_schema;
+        let wanted = command.table_types.is_empty() || command.table_types.iter().any(|kind| kind == TABLE);
+        let tables = if wanted { self.find_tables(&command).await? } else { Vec::new() };
+        let described = stream::iter(tables)
+            .map(|(catalog, table)| async move {
+                let schema = if include_schema { self.table_schema(&catalog, &table).await } else { Schema::empty() };
+                (catalog, table, schema)
+            })
+            .buffered(REQUESTS_AT_ONCE);
+        let mut builder = GetTablesBuilder::from(command);
+        let mut described = std::pin::pin!(described);
+        while let Some((catalog, table, schema)) = described.next().await {
+            let namespace = dotted(table.namespace());
+            builder.append(catalog, namespace, table.name(), TABLE, &schema).map_err(flight_status)?;
+        }
+        builder.build().map_err(flight_status)
+    }
+
+    /// The schemas of the asked catalogs, nested ones included, that match a pattern.
+    async fn find_schemas(
+        &self,
+        catalog: Option<&str>,
+        pattern: Option<&str>,
+    ) -> Result<Vec<(Arc<dyn Catalog>, NamespaceIdent)>, Status> {
+        let names = self.engine.catalog_names().into_iter().filter(|name| catalog.is_none_or(|wanted| wanted == name));
+        let catalogs = names.map(|name| self.engine.catalog(&name)).collect::<Result<Vec<_>, _>>();
+        let catalogs = catalogs.map_err(|error| engine_status(&error, None))?;
+        let found: Vec<Vec<_>> = stream::iter(catalogs)
+            .map(|catalog| async move {
+                let namespaces = all_namespaces(catalog.as_ref()).await?;
+                Ok(namespaces.into_iter().map(|namespace| (Arc::clone(&catalog), namespace)).collect())
+            })
+            .buffered(REQUESTS_AT_ONCE)
+            .try_collect()
+            .await
+            .map_err(|error: polynya_catalog::Error| engine_status(&Error::Catalog(error), None))?;
+        let matches = |namespace: &NamespaceIdent| pattern.is_none_or(|pattern| like(pattern, &dotted(namespace)));
+        Ok(found.into_iter().flatten().filter(|(_, namespace)| matches(namespace)).collect())
+    }
+
+    async fn find_tables(&self, command: &CommandGetTables) -> Result<Vec<(String, TableIdent)>, Status> {
+        let pattern = command.table_name_filter_pattern.as_deref();
+        let schemas =
+            self.find_schemas(command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref()).await?;
+        let tables: Vec<Vec<_>> = stream::iter(schemas)
+            .map(|(catalog, namespace)| async move {
+                let tables = match catalog.list_tables(&namespace).await {
+                    // Dropped since it was listed.
+                    Err(polynya_catalog::Error::NamespaceNotFound { .. }) => Vec::new(),
+                    tables => tables?,
+                };
+                Ok(tables.into_iter().map(|table| (catalog.name().to_owned(), table)).collect())
+            })
+            .buffered(REQUESTS_AT_ONCE)
+            .try_collect()
+            .await
+            .map_err(|error: polynya_catalog::Error| engine_status(&Error::Catalog(error), None))?;
+        let matches = |table: &TableIdent| pattern.is_none_or(|pattern| like(pattern, table.name()));
+        Ok(tables.into_iter().flatten().filter(|(_, table)| matches(table)).collect())
+    }
+
+    /// A table's columns as its queries give them. A table that cannot be read is listed without columns: one broken
+    /// table must not hide the others from a client that draws a tree.
+    async fn table_schema(&self, catalog: &str, table: &TableIdent) -> Schema {
+        match self.engine.table_schema(catalog, table).await {
+            Ok(schema) => annotated(&wire_schema(&schema), catalog, table),
+            Err(error) => {
+                tracing::warn!(catalog, table = %table, error = chain(&error), "a table is listed without its columns");
+                Schema::empty()
+            }
+        }
+    }
+}
+
+/// Every namespace of a catalog, parents before children.
+async fn all_namespaces(catalog: &dyn Catalog) -> Result<Vec<NamespaceIdent>, polynya_catalog::Error> {
+    let mut all = Vec::new();
+    let mut level = catalog.list_namespaces(None).await?;
+    while !level.is_empty() {
+        let children = stream::iter(level.clone())
+            .map(|parent| async move {
+                match catalog.list_namespaces(Some(&parent)).await {
+                    Err(polynya_catalog::Error::NamespaceNotFound { .. }) => Ok(Vec::new()),
+                    // A catalog without nested namespaces may refuse to be asked for them.
+                    Err(polynya_catalog::Error::Unsupported { .. }) => Ok(Vec::new()),
+                    children => children,
+                }
+            })
+            .buffered(REQUESTS_AT_ONCE)
+            .try_concat()
+            .await?;
+        all.append(&mut level);
+        level = children;
+    }
+    Ok(all)
+}
+
+/// A namespace as SQL names it.
+fn dotted(namespace: &NamespaceIdent) -> String {
+    namespace.as_ref().join(".")
+}
+
+/// The columns with what ODBC and JDBC want to know about each (`ARROW:FLIGHT:SQL:*`).
+fn annotated(schema: &Schema, catalog: &str, table: &TableIdent) -> Schema {
+    let namespace = dotted(table.namespace());
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let mut metadata = field.metadata().clone();
+            let mut note = |key: &str, value: String| {
+                metadata.insert(format!("ARROW:FLIGHT:SQL:{key}"), value);
+            };
+            note("CATALOG_NAME", catalog.to_owned());
+            note("SCHEMA_NAME", namespace.clone());
+            note("TABLE_NAME", table.name().to_owned());
+            note("TYPE_NAME", type_info::type_name(field.data_type()));
+            note("IS_AUTO_INCREMENT", "0".to_owned());
+            note("IS_CASE_SENSITIVE", if field.data_type() == &DataType::Utf8 { "1" } else { "0" }.to_owned());
+            note("IS_READ_ONLY", "0".to_owned());
+            note("IS_SEARCHABLE", "1".to_owned());
+            if let Some((precision, scale)) = type_info::precision_and_scale(field.data_type()) {
+                note("PRECISION", precision.to_string());
+                note("SCALE", scale.to_string());
+            }
+            field.as_ref().clone().with_metadata(metadata)
+        })
+        .collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
+/// Whether a name matches a pattern of Flight SQL: `%` any text, `_` any character, `\` before either the character.
+fn like(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    // `reachable[i]`: the pattern so far matches the first `i` characters.
+    let mut reachable = vec![false; name.len() + 1];
+    reachable[0] = true;
+    let mut at = 0;
+    while at < pattern.len() {
+        let escaped = pattern[at] == '\\' && at + 1 < pattern.len();
+        let token = pattern[at + usize::from(escaped)];
+        at += 1 + usize::from(escaped);
+        if token == '%' && !escaped {
+            let first = reachable.iter().position(|matched| *matched).unwrap_or(reachable.len());
+            reachable[first..].fill(true);
+            continue;
+        }
+        for end in (1..=name.len()).rev() {
+            let fits = (token == '_' && !escaped) || token == name[end - 1];
+            reachable[end] = reachable[end - 1] && fits;
+        }
+        reachable[0] = false;
+    }
+    reachable[name.len()]
+}
+
+fn table_types() -> RecordBatch {
+    let names: arrow::array::StringArray = vec![TABLE].into();
+    let schema = Schema::new(vec![Field::new("table_type", DataType::Utf8, false)]);
+    RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(names)])
+        .unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(schema)))
+}
+
+fn text(name: &str, nullable: bool) -> Field {
+    Field::new(name, DataType::Utf8, nullable)
+}
+
+fn primary_keys_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        text("catalog_name", true),
+        text("db_schema_name", true),
+        text("table_name", false),
+        text("column_name", false),
+        Field::new("key_sequence", DataType::Int32, false),
+        text("key_name", true),
+    ]))
+}
+
+fn foreign_keys_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        text("pk_catalog_name", true),
+        text("pk_db_schema_name", true),
+        text("pk_table_name", false),
+        text("pk_column_name", false),
+        text("fk_catalog_name", true),
+        text("fk_db_schema_name", true),
+        text("fk_table_name", false),
+        text("fk_column_name", false),
+        Field::new("key_sequence", DataType::Int32, false),
+        text("fk_key_name", true),
+        text("pk_key_name", true),
+        Field::new("update_rule", DataType::UInt8, false),
+        Field::new("delete_rule", DataType::UInt8, false),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_sql() {
+        let cases = [
+            ("%", "", true),
+            ("%", "anything", true),
+            ("a%", "abc", true),
+            ("a%", "bac", false),
+            ("%c", "abc", true),
+            ("%b%", "abc", true),
+            ("a_c", "abc", true),
+            ("a_c", "ac", false),
+            ("abc", "abc", true),
+            ("abc", "abcd", false),
+            ("", "", true),
+            ("", "a", false),
+            ("line\\_item", "line_item", true),
+            ("line\\_item", "lineXitem", false),
+            ("100\\%", "100%", true),
+            ("%é_", "caféß", true),
+            ("a%b%c", "aXXbYYc", true),
+            ("a%b%c", "aXXcYYb", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(like(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

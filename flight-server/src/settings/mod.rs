@@ -1,0 +1,168 @@
+//! Everything an operator may change, and where it is read from.
+//!
+//! In: command-line flags, the environment (`POLYNYA__SERVER__LISTEN`), `polynya.toml`, defaults, in this order of
+//! precedence. Out: [`Settings`]. A key that nothing reads is an error that names it and the nearest that exists.
+
+mod duration;
+mod environment;
+mod source;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use environment::Environment;
+
+/// The file that is read from the current folder if there is one and `--config` names none.
+pub const DEFAULT_FILE: &str = "polynya.toml";
+
+/// Everything the process can be told.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The `[server]` section.
+    pub server: ServerSettings,
+    /// Every other section.
+    pub engine: polynya_engine::Settings,
+}
+
+/// The `[server]` section: how clients reach the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Where to listen. Default: `127.0.0.1:50051`.
+    pub listen: String,
+    /// Listen on more than loopback although nobody is asked for a password. Default: no.
+    pub allow_insecure: bool,
+    /// The catalog of names without one.
+    pub default_catalog: Option<String>,
+    /// The schema of names without one.
+    pub default_schema: Option<String>,
+    /// The largest message that is accepted, in bytes. Default: 64 MiB.
+    pub max_message_bytes: ByteSize,
+    /// How long an unused session, and an unused prepared statement, is kept. Default: 30 minutes.
+    #[serde(with = "duration")]
+    pub session_idle_timeout: Duration,
+    /// How many sessions are kept. Default: 10,000.
+    pub sessions_max: usize,
+    /// How many prepared statements are kept. Default: 10,000.
+    pub prepared_statements_max: usize,
+    /// How long a result waits to be fetched. Default: 5 minutes.
+    #[serde(with = "duration")]
+    pub result_lifetime: Duration,
+    /// How many results may wait to be fetched. Default: 1,000.
+    pub pending_results_max: usize,
+    /// How long running statements may take to finish after SIGTERM. Default: 30 seconds.
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
+    /// How log lines look. Default: `text`.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:50051".to_owned(),
+            allow_insecure: false,
+            default_catalog: None,
+            default_schema: None,
+            max_message_bytes: ByteSize::mib(64),
+            session_idle_timeout: Duration::from_secs(30 * 60),
+            sessions_max: 10_000,
+            prepared_statements_max: 10_000,
+            result_lifetime: Duration::from_secs(5 * 60),
+            pending_results_max: 1000,
+            drain_timeout: Duration::from_secs(30),
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Refuses an address that strangers could reach, unless the operator says that this is meant.
+    pub(crate) fn check_exposure(&self, address: IpAddr) -> Result<(), Error> {
+        if address.is_loopback() || self.allow_insecure {
+            return Ok(());
+        }
+        Err(Error::Exposed { listen: self.listen.clone() })
+    }
+}
+
+/// Flags that take precedence over every other source.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Overrides {
+    /// `--listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// `--allow-insecure`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_insecure: Option<bool>,
+    /// `--log-format`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+}
+
+impl Settings {
+    /// Reads all sources. Without `file`, [`DEFAULT_FILE`] is read if it is there.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, Error> {
+        Self::load_with(file, std::env::vars_os(), overrides)
+    }
+
+    fn load_with(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+        overrides: &Overrides,
+    ) -> Result<Self, Error> {
+        if let Some(file) = file
+            && !file.is_file()
+        {
+            return Err(Error::NoFile { file: file.to_owned() });
+        }
+        let file = file.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|file| file.is_file()));
+        let environment = Environment::read(environment);
+        let (server, mut engine) = source::read(file, &environment, overrides)?;
+        engine.default_catalog = server.default_catalog.clone().or(engine.default_catalog);
+        engine.default_schema = server.default_schema.clone().or(engine.default_schema);
+        Ok(Self { server, engine })
+    }
+}
+
+/// Why the settings cannot be used. All of it is the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `--config` names a file that is not there.
+    #[error("the settings file {} does not exist", file.display())]
+    NoFile {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A key is unknown or has a bad value; or the file is not TOML.
+    #[error("{0}")]
+    Bad(String),
+    /// The address is reachable by others, and nobody is asked for a password.
+    #[error(
+        "listening on {listen} would let anyone who reaches it run SQL, because no authentication is configured. \
+         Listen on 127.0.0.1, or pass --allow-insecure (setting server.allow_insecure) if the network is trusted"
+    )]
+    Exposed {
+        /// The address.
+        listen: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

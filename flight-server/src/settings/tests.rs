@@ -1,0 +1,81 @@
+//! Precedence, names, and words for what is wrong.
+
+use super::*;
+
+fn load(toml: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Settings, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("polynya.toml");
+    std::fs::write(&file, toml).unwrap();
+    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Settings::load_with(Some(&file), environment, overrides).map_err(|error| error.to_string())
+}
+
+fn refused(toml: &str) -> String {
+    load(toml, &[], &Overrides::default()).unwrap_err()
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let toml = "[server]\nlisten = \"127.0.0.1:1\"\nsessions_max = 5\ndrain_timeout = \"2m\"\n";
+    let environment = [("POLYNYA__SERVER__LISTEN", "127.0.0.1:2"), ("POLYNYA__SERVER__RESULT_LIFETIME", "10s")];
+    let settings = load(toml, &environment, &Overrides::default()).unwrap().server;
+    assert_eq!(settings.listen, "127.0.0.1:2");
+    assert_eq!(settings.sessions_max, 5);
+    assert_eq!(settings.drain_timeout, Duration::from_secs(120));
+    assert_eq!(settings.result_lifetime, Duration::from_secs(10));
+    assert_eq!(settings.max_message_bytes, ByteSize::mib(64));
+    let flags = Overrides { listen: Some("127.0.0.1:3".into()), ..Overrides::default() };
+    assert_eq!(load(toml, &environment, &flags).unwrap().server.listen, "127.0.0.1:3");
+}
+
+#[test]
+fn catalog_properties_come_from_the_environment_over_the_file() {
+    let toml = "[server]\ndefault_catalog = \"lake\"\n\
+                [catalog.lake]\ntype = \"memory\"\n\"s3.region\" = \"a\"\n\"s3.path-style-access\" = true\n";
+    let environment = [
+        ("POLYNYA__CATALOG__LAKE__S3__REGION", "b"),
+        ("POLYNYA__CATALOG__LAKE__S3__SECRET_ACCESS_KEY", "007"),
+    ];
+    let settings = load(toml, &environment, &Overrides::default()).unwrap();
+    let lake = &settings.engine.catalog["lake"];
+    assert_eq!(lake.properties["s3.region"], "b");
+    assert_eq!(lake.properties["s3.secret-access-key"], "007");
+    assert_eq!(lake.properties["s3.path-style-access"], "true");
+    assert_eq!(settings.engine.default_catalog.as_deref(), Some("lake"));
+}
+
+#[test]
+fn unknown_keys_are_named_with_the_nearest_that_exists() {
+    let error = refused("[server]\nlisten_on = \"x\"\n");
+    assert!(error.contains("setting server.listen_on") && error.contains("did you mean `listen`"), "{error}");
+    assert!(error.contains("polynya.toml"), "{error}");
+    let error = refused("[sever]\nlisten = \"x\"\n");
+    assert!(error.contains("setting sever") && error.contains("did you mean `server`"), "{error}");
+    let error = refused("[memory]\nlimt = \"1GiB\"\n");
+    assert!(error.contains("setting memory.limt") && error.contains("did you mean `limit`"), "{error}");
+    let error = refused("[catalog.lake]\ntype = \"memory\"\nurl = \"x\"\n");
+    assert!(error.contains("catalog.lake") && error.contains("did you mean `uri`"), "{error}");
+    let environment = [("POLYNYA__SERVER__LISTN", "x")];
+    let error = load("", &environment, &Overrides::default()).unwrap_err();
+    assert!(error.contains("server.listn") && error.contains("environment"), "{error}");
+}
+
+#[test]
+fn bad_values_name_the_key() {
+    let error = refused("[server]\ndrain_timeout = \"soon\"\n");
+    assert!(error.contains("server.drain_timeout") && error.contains("30s"), "{error}");
+    let error = refused("[server\n");
+    assert!(error.contains("cannot be read"), "{error}");
+    let missing = Settings::load(Some(Path::new("/no/such.toml")), &Overrides::default()).unwrap_err();
+    assert!(missing.to_string().contains("/no/such.toml"));
+}
+
+#[test]
+fn addresses_that_strangers_reach_need_consent() {
+    let mut settings = ServerSettings { listen: "0.0.0.0:50051".into(), ..ServerSettings::default() };
+    let all: IpAddr = [0, 0, 0, 0].into();
+    assert!(settings.check_exposure(all).unwrap_err().to_string().contains("--allow-insecure"));
+    assert!(settings.check_exposure([127, 0, 0, 1].into()).is_ok());
+    settings.allow_insecure = true;
+    assert!(settings.check_exposure(all).is_ok());
+}
