@@ -5,6 +5,8 @@
 
 mod catalog;
 mod commit;
+#[cfg(feature = "testing")]
+pub mod contract;
 mod error;
 mod memory;
 mod metadata_cache;
@@ -14,10 +16,12 @@ mod rest;
 mod settings;
 mod sql;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use catalog::{Catalog, NewTable, Table};
 pub use commit::{ChangeSet, CommitOptions, commit};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Source};
 pub use metadata_cache::{MetadataCache, read_manifest};
 pub use open::open_catalog;
 pub use settings::{CatalogSettings, CatalogType};

@@ -3,7 +3,7 @@
 //! Both are immutable: what was read once from a location is right for ever. Callers that miss the same file at the same
 //! time share one read. Manifests are read here too ([`read_manifest`]) but not kept: the engine keeps them in columns.
 
-mod avro;
+pub(crate) mod avro;
 mod decompress;
 mod manifest;
 mod shared_error;
