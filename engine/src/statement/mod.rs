@@ -24,9 +24,10 @@ use crate::{Error, Result};
 
 /// What one statement asks for.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // One value a statement: not worth an allocation.
 pub enum Statement {
     /// Rows: SELECT, VALUES, WITH, EXPLAIN, SHOW FUNCTIONS.
-    Query(Box<DFStatement>),
+    Query(DFStatement),
     /// INSERT INTO.
     Insert(Insert),
     /// CREATE SCHEMA.
@@ -230,7 +231,7 @@ fn query(parser: &mut DFParser<'_>) -> Result<Statement> {
     let text = parser.parser.peek_token_ref().to_string().to_uppercase();
     let statement = parser.parse_statement().map_err(datafusion_syntax)?;
     check_reads_only(&statement, &text)?;
-    Ok(Statement::Query(Box::new(statement)))
+    Ok(Statement::Query(statement))
 }
 
 fn check_reads_only(statement: &DFStatement, name: &str) -> Result<()> {

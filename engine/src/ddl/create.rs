@@ -1,0 +1,176 @@
+//! CREATE SCHEMA and CREATE TABLE.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use iceberg::spec::{
+    FormatVersion, NestedFieldRef, PrimitiveType, Schema, Transform, Type, UnboundPartitionSpec,
+};
+use polynya_catalog::NewTable;
+
+use super::name::{require_schema, schema_name, table_exists, table_reference};
+use crate::names::namespace;
+use crate::statement::{CreateSchema, CreateTable, PartitionBy};
+use crate::{Engine, Error, Result, Session, TableName};
+
+pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session: &Session) -> Result<&'static str> {
+    let (catalog_name, schema) = schema_name(engine, &create.schema, session)?;
+    let catalog = engine.catalog(&catalog_name)?;
+    let properties = create.properties.into_iter().collect();
+    match catalog.create_namespace(&namespace(&schema)?, properties).await {
+        Ok(()) => Ok("CREATE SCHEMA"),
+        Err(polynya_catalog::Error::NamespaceExists { .. }) if create.if_not_exists => Ok("CREATE SCHEMA"),
+        Err(polynya_catalog::Error::NamespaceExists { .. }) => {
+            Err(Error::AlreadyExists { kind: "schema", name: format!("{catalog_name}.{schema}") })
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+pub(super) async fn create_table(engine: &Arc<Engine>, create: CreateTable, session: &Session) -> Result<&'static str> {
+    let mut name = engine.resolve_name(&table_reference(&create.table)?, session)?;
+    let catalog = engine.catalog(&name.catalog)?;
+    name.schema = require_schema(catalog.as_ref(), &name.schema).await?;
+    let exists = || Error::AlreadyExists { kind: "table", name: name.to_string() };
+    if table_exists(engine, &name).await? {
+        return if create.if_not_exists { Ok("CREATE TABLE") } else { Err(exists()) };
+    }
+    let schema = schema(create.columns)?;
+    let new = new_table(&name, schema, &create.partitions, create.properties)?;
+    match catalog.create_table(&name.ident()?, new).await {
+        Ok(_) => Ok("CREATE TABLE"),
+        Err(polynya_catalog::Error::TableExists { .. }) if create.if_not_exists => Ok("CREATE TABLE"),
+        Err(polynya_catalog::Error::TableExists { .. }) => Err(exists()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn schema(columns: Vec<NestedFieldRef>) -> Result<Schema> {
+    let built = Schema::builder().with_fields(columns).build();
+    built.map_err(|error| Error::Invalid(format!("the columns do not make a table: {}", error.message())))
+}
+
+/// A table to be created, from its columns, its PARTITIONED BY and its properties.
+///
+/// # Errors
+/// If a property or a partition does not fit the columns.
+pub(crate) fn new_table(
+    name: &TableName,
+    schema: Schema,
+    partitions: &[PartitionBy],
+    properties: Vec<(String, String)>,
+) -> Result<NewTable> {
+    let mut properties: HashMap<String, String> = properties.into_iter().collect();
+    let format_version = take_format_version(&mut properties)?;
+    let location = properties.remove("location");
+    check_format(&mut properties)?;
+    check_version(name, &schema, format_version)?;
+    Ok(NewTable {
+        partition_spec: partition_spec(name, &schema, partitions)?,
+        schema,
+        sort_order: None,
+        location,
+        properties,
+        format_version,
+    })
+}
+
+fn take_format_version(properties: &mut HashMap<String, String>) -> Result<FormatVersion> {
+    let given = properties.remove("format_version").or_else(|| properties.remove("format-version"));
+    match given.as_deref() {
+        Some("1") => Ok(FormatVersion::V1),
+        None | Some("2") => Ok(FormatVersion::V2),
+        Some("3") => Ok(FormatVersion::V3),
+        Some(other) => Err(Error::Invalid(format!("property format_version is '{other}'; expected 1, 2 or 3"))),
+    }
+}
+
+/// `format = 'parquet'` is what other engines write; anything else could not be kept.
+fn check_format(properties: &mut HashMap<String, String>) -> Result<()> {
+    match properties.remove("format") {
+        Some(format) if !format.eq_ignore_ascii_case("parquet") => {
+            Err(Error::unsupported("CREATE TABLE", format!("format = '{format}' (only parquet can be written)")))
+        }
+        _ => match ["partitioning", "sorted_by", "sort_order"].iter().find(|key| properties.contains_key(**key)) {
+            Some(key) => Err(Error::unsupported("CREATE TABLE", format!("property {key} (use PARTITIONED BY)"))),
+            None => Ok(()),
+        },
+    }
+}
+
+fn check_version(name: &TableName, schema: &Schema, version: FormatVersion) -> Result<()> {
+    if version >= FormatVersion::V3 {
+        return Ok(());
+    }
+    match schema.as_struct().fields().iter().find(|field| has_nanoseconds(&field.field_type)) {
+        Some(field) => Err(Error::Invalid(format!(
+            "column {} of table {name} has nanoseconds, which need format version 3: add WITH (format_version = 3), or use timestamp(6)",
+            field.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn has_nanoseconds(ty: &Type) -> bool {
+    match ty {
+        Type::Primitive(ty) => matches!(ty, PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs),
+        Type::Struct(fields) => fields.fields().iter().any(|field| has_nanoseconds(&field.field_type)),
+        Type::List(list) => has_nanoseconds(&list.element_field.field_type),
+        Type::Map(map) => has_nanoseconds(&map.key_field.field_type) || has_nanoseconds(&map.value_field.field_type),
+    }
+}
+
+/// The fields of PARTITIONED BY, named as the Iceberg libraries name them: `at_month`, `id_bucket`.
+fn partition_spec(
+    table: &TableName,
+    schema: &Schema,
+    partitions: &[PartitionBy],
+) -> Result<Option<UnboundPartitionSpec>> {
+    if partitions.is_empty() {
+        return Ok(None);
+    }
+    let mut spec = UnboundPartitionSpec::builder();
+    for partition in partitions {
+        let (path, field) = find_column(table, schema, partition)?;
+        if let Err(error) = partition.transform.result_type(&field.field_type) {
+            let message = format!("PARTITIONED BY {} of column {path}: {}", partition.transform, error.message());
+            return Err(Error::Invalid(message));
+        }
+        let name = partition_name(schema, &path, partition.transform);
+        spec = spec
+            .add_partition_field(field.id, name, partition.transform)
+            .map_err(|error| Error::Invalid(format!("PARTITIONED BY: {}", error.message())))?;
+    }
+    Ok(Some(spec.build()))
+}
+
+fn find_column(table: &TableName, schema: &Schema, partition: &PartitionBy) -> Result<(String, NestedFieldRef)> {
+    let path = partition.column.iter().map(super::name::normalized).collect::<Vec<_>>().join(".");
+    let exact = schema.field_by_name(&path);
+    let found = exact.or_else(|| match partition.column.iter().any(|part| part.quote_style.is_some()) {
+        true => None,
+        false => schema.field_by_name_case_insensitive(&path),
+    });
+    let Some(field) = found else {
+        let columns = schema.as_struct().fields().iter().map(|field| field.name.clone());
+        let hint = crate::names::did_you_mean(&path, columns);
+        return Err(Error::NotFound { kind: "column", name: format!("{path} of table {table}"), hint });
+    };
+    let path = schema.name_by_field_id(field.id).unwrap_or(&path).to_string();
+    Ok((path, Arc::clone(field)))
+}
+
+fn partition_name(schema: &Schema, column: &str, transform: Transform) -> String {
+    let name = match transform {
+        Transform::Identity | Transform::Unknown => return column.to_string(),
+        Transform::Bucket(_) => format!("{column}_bucket"),
+        Transform::Truncate(_) => format!("{column}_trunc"),
+        Transform::Year => format!("{column}_year"),
+        Transform::Month => format!("{column}_month"),
+        Transform::Day => format!("{column}_day"),
+        Transform::Hour => format!("{column}_hour"),
+        Transform::Void => format!("{column}_null"),
+    };
+    // A partition field must not have a column's name.
+    if schema.field_by_name(&name).is_some() { format!("{name}_part") } else { name }
+}

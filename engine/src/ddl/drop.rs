@@ -1,0 +1,107 @@
+//! DROP TABLE, DROP SCHEMA and ALTER TABLE … RENAME TO.
+
+use std::sync::Arc;
+
+use datafusion::sql::TableReference;
+use datafusion::sql::sqlparser::ast::ObjectName;
+use polynya_catalog::{Catalog, NamespaceIdent};
+
+use super::name::{existing_schema, require_schema, schema_name, table_exists, table_reference};
+use crate::information_schema::all_namespaces;
+use crate::names::namespace;
+use crate::{Engine, Error, Result, Session, TableName};
+
+pub(super) async fn drop_table(
+    engine: &Arc<Engine>,
+    table: &ObjectName,
+    if_exists: bool,
+    purge: bool,
+    session: &Session,
+) -> Result<&'static str> {
+    let asked = engine.resolve_name(&table_reference(table)?, session)?;
+    let Some(name) = find_table(engine, &asked, if_exists).await? else { return Ok("DROP TABLE") };
+    engine.catalog(&name.catalog)?.drop_table(&name.ident()?, purge).await?;
+    Ok("DROP TABLE")
+}
+
+pub(super) async fn drop_schema(
+    engine: &Arc<Engine>,
+    schema: &ObjectName,
+    if_exists: bool,
+    cascade: bool,
+    session: &Session,
+) -> Result<&'static str> {
+    let (catalog, schema) = schema_name(engine, schema, session)?;
+    let catalog = engine.catalog(&catalog)?;
+    let found = match if_exists {
+        true => existing_schema(catalog.as_ref(), &schema).await?,
+        false => Some(require_schema(catalog.as_ref(), &schema).await?),
+    };
+    let Some(found) = found else { return Ok("DROP SCHEMA") };
+    let namespace = namespace(&found)?;
+    if cascade {
+        drop_contents(catalog.as_ref(), &namespace).await?;
+    }
+    catalog.drop_namespace(&namespace).await?;
+    Ok("DROP SCHEMA")
+}
+
+/// Drops the tables of a namespace and of those below it, and then those below it, innermost first.
+async fn drop_contents(catalog: &dyn Catalog, namespace: &NamespaceIdent) -> Result<()> {
+    let mut below: Vec<NamespaceIdent> = all_namespaces(catalog).await?;
+    below.retain(|other| other.len() > namespace.len() && other.starts_with(namespace));
+    below.sort_by_key(|other| std::cmp::Reverse(other.len()));
+    for nested in below.iter().chain([namespace]) {
+        for table in catalog.list_tables(nested).await? {
+            catalog.drop_table(&table, false).await?;
+        }
+        if nested != namespace {
+            catalog.drop_namespace(nested).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn rename_table(
+    engine: &Arc<Engine>,
+    from: &ObjectName,
+    to: &ObjectName,
+    if_exists: bool,
+    session: &Session,
+) -> Result<&'static str> {
+    let asked = engine.resolve_name(&table_reference(from)?, session)?;
+    let Some(from) = find_table(engine, &asked, if_exists).await? else { return Ok("ALTER TABLE") };
+    let to = match table_reference(to)? {
+        TableReference::Bare { table } => TableName { table: table.to_string(), ..from.clone() },
+        TableReference::Partial { schema, table } => {
+            TableName { schema: schema.to_string(), table: table.to_string(), ..from.clone() }
+        }
+        full => engine.resolve_name(&full, session)?,
+    };
+    if to.catalog != from.catalog {
+        let message = "use CREATE TABLE … AS SELECT, then DROP TABLE";
+        return Err(Error::unsupported("renaming a table into another catalog", message));
+    }
+    if table_exists(engine, &to).await? {
+        return Err(Error::AlreadyExists { kind: "table", name: to.to_string() });
+    }
+    let catalog = engine.catalog(&from.catalog)?;
+    let to = TableName { schema: require_schema(catalog.as_ref(), &to.schema).await?, ..to };
+    catalog.rename_table(&from.ident()?, &to.ident()?).await?;
+    Ok("ALTER TABLE")
+}
+
+/// The table's name as the catalog has it; none if it is not there and need not be.
+async fn find_table(engine: &Engine, asked: &TableName, if_exists: bool) -> Result<Option<TableName>> {
+    match engine.load_table(asked).await {
+        Ok((found, _)) => Ok(Some(found)),
+        Err(Error::NotFound { kind: "table" | "schema", .. }) if if_exists => Ok(None),
+        // A table that cannot be read can still be dropped or renamed.
+        Err(Error::Catalog(
+            polynya_catalog::Error::Malformed { .. }
+            | polynya_catalog::Error::FileNotFound { .. }
+            | polynya_catalog::Error::Unsupported { .. },
+        )) => Ok(Some(asked.clone())),
+        Err(other) => Err(other),
+    }
+}

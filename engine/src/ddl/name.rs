@@ -1,0 +1,92 @@
+//! Names in definitions: what is not quoted is lower-cased when it is created, and matched without regard to case
+//! when it is looked up.
+
+use datafusion::sql::TableReference;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use polynya_catalog::{Catalog, Error as CatalogError};
+
+use crate::names::{match_schema, namespace};
+use crate::{Engine, Error, Result, Session, TableName};
+
+/// A table's name in up to three parts.
+///
+/// # Errors
+/// If it has more.
+pub(crate) fn table_reference(name: &ObjectName) -> Result<TableReference> {
+    Ok(match parts(name)?.as_slice() {
+        [table] => TableReference::bare(table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        [catalog, schema, table] => TableReference::full(catalog.as_str(), schema.as_str(), table.as_str()),
+        _ => return Err(too_many_parts(name, "catalog.schema.table")),
+    })
+}
+
+/// A schema's catalog and name, completed from the session.
+///
+/// # Errors
+/// If the name has more than two parts, or its catalog is not there.
+pub(super) fn schema_name(engine: &Engine, name: &ObjectName, session: &Session) -> Result<(String, String)> {
+    match parts(name)?.as_slice() {
+        [schema] => Ok((engine.current_catalog(session)?, schema.clone())),
+        [catalog, schema] => {
+            engine.catalog(catalog)?;
+            Ok((catalog.clone(), schema.clone()))
+        }
+        _ => Err(too_many_parts(name, "catalog.schema")),
+    }
+}
+
+/// An identifier's value: lower-cased unless quoted.
+pub(super) fn normalized(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+fn parts(name: &ObjectName) -> Result<Vec<String>> {
+    let part = |part: &ObjectNamePart| match part {
+        ObjectNamePart::Identifier(ident) => Ok(normalized(ident)),
+        ObjectNamePart::Function(_) => Err(Error::Invalid(format!("{name} is not a name"))),
+    };
+    name.0.iter().map(part).collect()
+}
+
+fn too_many_parts(name: &ObjectName, form: &str) -> Error {
+    Error::Invalid(format!("{name} has too many parts: write {form}, and a nested schema as \"a.b\""))
+}
+
+/// The schema as the catalog calls it, or none if it is not there.
+pub(super) async fn existing_schema(catalog: &dyn Catalog, schema: &str) -> Result<Option<String>> {
+    match catalog.namespace_properties(&namespace(schema)?).await {
+        Ok(_) => return Ok(Some(schema.to_string())),
+        Err(CatalogError::NamespaceNotFound { .. }) => {}
+        Err(other) => return Err(other.into()),
+    }
+    match match_schema(catalog, schema).await? {
+        Some(found) if found != schema => Ok(Some(found)),
+        _ => Ok(None),
+    }
+}
+
+/// The schema as the catalog calls it.
+///
+/// # Errors
+/// `NotFound` if it is not there.
+pub(super) async fn require_schema(catalog: &dyn Catalog, schema: &str) -> Result<String> {
+    if let Some(found) = existing_schema(catalog, schema).await? {
+        return Ok(found);
+    }
+    let known = catalog.list_namespaces(None).await.unwrap_or_default();
+    let hint = crate::names::did_you_mean(schema, known.iter().map(|name| name.join(".")));
+    Err(Error::NotFound { kind: "schema", name: format!("{}.{schema}", catalog.name()), hint })
+}
+
+/// Whether there is a table of that name, or one that differs only in case.
+pub(crate) async fn table_exists(engine: &Engine, name: &TableName) -> Result<bool> {
+    match engine.load_table(name).await {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound { kind: "table" | "schema", .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}

@@ -1,0 +1,134 @@
+//! USE, SET, RESET and SHOW of settings: they change or show one session and nothing else.
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::SessionConfig;
+
+use super::name::{existing_schema, normalized, require_schema, schema_name};
+use super::show::text_rows;
+use crate::information_schema::INFORMATION_SCHEMA;
+use crate::names::did_you_mean;
+use crate::statement::Use;
+use crate::{Engine, Error, Result, Session};
+
+pub(super) const COLUMNS: [&str; 3] = ["name", "value", "description"];
+
+/// Settings that a session may change, by the start of their name. The others concern the server.
+const SESSION_PREFIXES: [&str; 5] = [
+    "datafusion.execution.",
+    "datafusion.optimizer.",
+    "datafusion.explain.",
+    "datafusion.sql_parser.",
+    "datafusion.format.",
+];
+/// Settings under those names that a session may not change: the parser runs before a session's settings apply.
+const SERVER_ONLY: [&str; 1] = ["datafusion.sql_parser.dialect"];
+
+pub(super) async fn use_(engine: &Engine, chosen: Use, session: &Session) -> Result<&'static str> {
+    match chosen {
+        Use::Catalog(name) => use_catalog(engine, &normalized(&name), session)?,
+        Use::Schema(name) => {
+            let (catalog, schema) = schema_name(engine, &name, session)?;
+            use_schema(engine, &catalog, &schema, session).await?;
+        }
+        Use::Either(name) => use_either(engine, &normalized(&name), session).await?,
+    }
+    Ok("USE")
+}
+
+fn use_catalog(engine: &Engine, catalog: &str, session: &Session) -> Result<()> {
+    engine.catalog(catalog)?;
+    session.set_catalog(catalog);
+    Ok(())
+}
+
+async fn use_schema(engine: &Engine, catalog_name: &str, schema: &str, session: &Session) -> Result<()> {
+    let schema = match schema {
+        INFORMATION_SCHEMA => schema.to_string(),
+        _ => require_schema(engine.catalog(catalog_name)?.as_ref(), schema).await?,
+    };
+    session.set_catalog(catalog_name);
+    session.set_schema(schema);
+    Ok(())
+}
+
+/// A schema of the current catalog comes first, as in other engines.
+async fn use_either(engine: &Engine, name: &str, session: &Session) -> Result<()> {
+    let is_catalog = engine.catalog(name).is_ok();
+    let Ok(current) = engine.current_catalog(session) else { return use_catalog(engine, name, session) };
+    let found = match name {
+        INFORMATION_SCHEMA => true,
+        _ => existing_schema(engine.catalog(&current)?.as_ref(), name).await?.is_some(),
+    };
+    match (found, is_catalog) {
+        (false, true) => use_catalog(engine, name, session),
+        _ => use_schema(engine, &current, name, session).await,
+    }
+}
+
+pub(super) fn set(engine: &Engine, name: &str, value: &str, session: &Session) -> Result<&'static str> {
+    let config = engine.session_config(session)?;
+    let full_name = full_name(&config, name)?;
+    if !may_change(&full_name) {
+        return Err(Error::Settings {
+            setting: full_name,
+            message: "it belongs to the server and cannot be set by a session".to_string(),
+        });
+    }
+    check(config, &full_name, value)?;
+    session.set(full_name, value);
+    Ok("SET")
+}
+
+pub(super) fn reset(engine: &Engine, name: Option<&str>, session: &Session) -> Result<&'static str> {
+    let full_name = name.map(|name| full_name(&engine.session_config(session)?, name)).transpose()?;
+    session.reset(full_name.as_deref());
+    Ok("RESET")
+}
+
+pub(super) fn show(engine: &Engine, name: Option<&str>, session: &Session) -> Result<RecordBatch> {
+    let config = engine.session_config(session)?;
+    let wanted = name.map(|name| full_name(&config, name)).transpose()?;
+    let mut entries = config.options().entries();
+    entries.sort_by(|left, right| left.key.cmp(&right.key));
+    let shown = entries.into_iter().filter(|entry| match &wanted {
+        Some(wanted) => entry.key == *wanted,
+        None => may_change(&entry.key),
+    });
+    text_rows(&COLUMNS, shown.map(|entry| vec![Some(entry.key), entry.value, Some(entry.description.into())]).collect())
+}
+
+fn may_change(full_name: &str) -> bool {
+    SESSION_PREFIXES.iter().any(|prefix| full_name.starts_with(prefix)) && !SERVER_ONLY.contains(&full_name)
+}
+
+/// A setting's full name: as it is, or the one setting that ends in it, such as `time_zone`.
+fn full_name(config: &SessionConfig, name: &str) -> Result<String> {
+    let name = match name.to_lowercase().as_str() {
+        "timezone" => "time_zone".to_string(),
+        other => other.to_string(),
+    };
+    let keys: Vec<String> = config.options().entries().into_iter().map(|entry| entry.key).collect();
+    if keys.contains(&name) {
+        return Ok(name);
+    }
+    let full_names = SESSION_PREFIXES.map(|prefix| format!("{prefix}{name}"));
+    if let Some(found) = full_names.into_iter().find(|full_name| keys.contains(full_name)) {
+        return Ok(found);
+    }
+    let short = |key: String| match SESSION_PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)) {
+        Some(short) => short.to_string(),
+        None => key,
+    };
+    let hint = did_you_mean(&name, keys.into_iter().map(short));
+    let hint = if hint.is_empty() { ": SHOW ALL lists the settings".to_string() } else { hint };
+    Err(Error::NotFound { kind: "setting", name, hint })
+}
+
+fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> {
+    let zero_rows = full_name == "datafusion.execution.batch_size" && value.trim() == "0";
+    let result = match zero_rows {
+        true => Err("it must be at least 1".to_string()),
+        false => config.options_mut().set(full_name, value).map_err(|error| error.message().into_owned()),
+    };
+    result.map_err(|message| Error::Settings { setting: full_name.to_string(), message: format!("'{value}': {message}") })
+}

@@ -1,0 +1,91 @@
+//! Bulk ingest: rows that a client sends, into a table by column name.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::SendableRecordBatchStream;
+use polynya_catalog::Catalog;
+
+use super::align::Alignment;
+use super::append::{Align, append};
+use super::create_as::CreatedTable;
+use crate::query::QueryContext;
+use crate::{Engine, Error, Result, TableName, ddl, types};
+
+/// What becomes of a table that is there, or not there, before an ingest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IngestMode {
+    /// The table must be there; rows are added.
+    Append,
+    /// The table must not be there; it is created with the rows' columns.
+    Create,
+    /// The table is created anew; what was there is dropped once the new rows are written.
+    Replace,
+    /// Rows are added; the table is created if it is not there.
+    CreateAppend,
+}
+
+/// Writes rows into a table. Returns how many.
+///
+/// # Errors
+/// If the table does not fit the mode, or the rows do not fit the table; then nothing is committed.
+pub(crate) async fn ingest(
+    engine: &Arc<Engine>,
+    name: &TableName,
+    mode: IngestMode,
+    rows: SendableRecordBatchStream,
+    query: &Arc<QueryContext>,
+) -> Result<u64> {
+    let exists = match mode {
+        IngestMode::Append => true,
+        _ => ddl::table_exists(engine, name).await?,
+    };
+    match (mode, exists) {
+        (IngestMode::Append | IngestMode::CreateAppend, true) => {
+            let (name, table) = engine.load_table(name).await?;
+            let catalog = engine.catalog(&name.catalog)?;
+            append(engine, catalog.as_ref(), &table, rows, by_name(), query).await
+        }
+        (IngestMode::Create, true) => Err(Error::AlreadyExists { kind: "table", name: name.to_string() }),
+        (IngestMode::Replace, true) => replace(engine, name, rows, query).await,
+        (_, false) => create(engine, name, rows, query).await,
+    }
+}
+
+fn by_name() -> Align {
+    Box::new(|plan, source| Alignment::by_name(plan, source))
+}
+
+async fn create(
+    engine: &Arc<Engine>,
+    name: &TableName,
+    rows: SendableRecordBatchStream,
+    query: &Arc<QueryContext>,
+) -> Result<u64> {
+    let catalog = engine.catalog(&name.catalog)?;
+    let schema = types::iceberg_schema(&rows.schema())?;
+    let (created, table) = CreatedTable::create(&catalog, name, ddl::new_table(name, schema, &[], Vec::new())?).await?;
+    let written = append(engine, catalog.as_ref(), &table, rows, by_name(), query).await;
+    created.settle(written).await
+}
+
+/// Fills a table of another name, then gives it the name: until then the old table answers.
+async fn replace(
+    engine: &Arc<Engine>,
+    name: &TableName,
+    rows: SendableRecordBatchStream,
+    query: &Arc<QueryContext>,
+) -> Result<u64> {
+    let (old, _) = engine.load_table(name).await?;
+    let new = TableName { table: format!("{}__new_{}", old.table, uuid::Uuid::now_v7().simple()), ..old.clone() };
+    let written = create(engine, &new, rows, query).await?;
+    let catalog = engine.catalog(&old.catalog)?;
+    swap(catalog.as_ref(), &old, &new).await?;
+    Ok(written)
+}
+
+async fn swap(catalog: &dyn Catalog, old: &TableName, new: &TableName) -> Result<()> {
+    catalog.drop_table(&old.ident()?, false).await?;
+    let Err(source) = catalog.rename_table(&new.ident()?, &old.ident()?).await else { return Ok(()) };
+    tracing::error!(table = %old, rows_are_in = %new, error = %source, "a table that was replaced could not be renamed");
+    Err(source.into())
+}

@@ -1,0 +1,31 @@
+//! How rows get into tables: INSERT, CREATE TABLE AS, bulk ingest.
+//!
+//! ```text
+//! source ─► align ─► coerce ─► partition ─► file: encode ─► upload ─► metrics ─► commit (catalog)
+//! ```
+//! Files are Parquet with field ids, as every reader of Iceberg expects. What a table asks for and this writer does
+//! not know is an error before the first byte is written.
+
+mod align;
+mod append;
+mod coerce;
+mod create_as;
+mod encoder;
+mod exact_decimals;
+mod file;
+mod ingest;
+mod insert;
+mod literal;
+mod metrics;
+mod metrics_mode;
+mod partition;
+mod plan;
+mod properties;
+mod schema;
+mod upload;
+mod writer;
+
+pub(crate) use create_as::create_table_as;
+pub use ingest::IngestMode;
+pub(crate) use ingest::ingest;
+pub(crate) use insert::insert;
