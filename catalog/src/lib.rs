@@ -22,9 +22,9 @@ pub mod testing;
 pub use catalog::{Catalog, NewTable, Table};
 pub use commit::{ChangeSet, CommitOptions, commit};
 pub use error::{Error, Result, Source};
+/// The specification's own types (schemas, snapshots, manifests, updates), from the `iceberg` crate.
+pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};
 pub use metadata_cache::{MetadataCache, read_manifest};
 pub use open::open_catalog;
 pub use settings::{CatalogSettings, CatalogType};
 pub use storage::{RequestCounts, RequestMeter, Storage};
-/// The specification's own types (schemas, snapshots, manifests, updates), from the `iceberg` crate.
-pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};

@@ -1,0 +1,263 @@
+//! The REST catalog: names and commits are a service's, spoken to in Iceberg's REST protocol.
+//!
+//! Source: `open-api/rest-catalog-open-api.yaml` in the Iceberg repository. Loaded metadata comes inline, so that
+//! loading a table is one request.
+
+mod auth;
+mod client;
+mod failure;
+mod path;
+mod session;
+mod stores;
+mod vended;
+mod wire;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use tokio::sync::OnceCell;
+
+use self::failure::Purpose;
+use self::session::Session;
+use self::stores::Stores;
+use self::vended::Vended;
+use self::wire::{
+    CommitTableRequest, CreateNamespaceRequest, CreateTableRequest, ListNamespacesResponse, ListTablesResponse,
+    NamespaceResponse, RegisterTableRequest, RenameTableRequest, TableResponse,
+};
+use crate::settings::CatalogSettings;
+use crate::{Catalog, Error, NewTable, Result, Table};
+
+/// A catalog service. Its configuration is read at the first use.
+#[derive(Debug)]
+pub(crate) struct RestCatalog {
+    name: String,
+    settings: CatalogSettings,
+    session: OnceCell<Arc<Session>>,
+    stores: Stores,
+}
+
+impl RestCatalog {
+    /// The catalog that users call `name`.
+    pub(crate) fn new(name: &str, settings: CatalogSettings) -> Result<Self> {
+        session::address(name, &settings)?;
+        Ok(Self { name: name.to_owned(), settings, session: OnceCell::new(), stores: Stores::default() })
+    }
+
+    async fn session(&self) -> Result<&Arc<Session>> {
+        self.session.get_or_try_init(async || Session::open(&self.name, &self.settings).await.map(Arc::new)).await
+    }
+
+    /// The table that an answer describes, with the stores that the answer gives it.
+    fn table(
+        &self,
+        session: &Arc<Session>,
+        ident: &TableIdent,
+        purpose: Purpose<'_>,
+        answer: TableResponse,
+    ) -> Result<Table> {
+        let metadata_location = answer.metadata_location.ok_or_else(|| {
+            session.client.service().malformed(purpose, "it has no metadata-location: the table is staged, not created")
+        })?;
+        let vended = Vended::new(answer.metadata.location(), answer.config, answer.storage_credentials.as_deref());
+        let storage = match purpose {
+            // A commit's answer brings no credentials: the table keeps those it was loaded with.
+            Purpose::Commit(_) if vended.properties().is_empty() => {
+                self.stores.known(ident).unwrap_or_else(|| Arc::clone(&session.storage))
+            }
+            _ => self.stores.of_answer(session, ident, vended)?,
+        };
+        Ok(Table {
+            catalog: self.name.clone(),
+            ident: ident.clone(),
+            metadata_location,
+            metadata: Arc::new(answer.metadata),
+            storage,
+        })
+    }
+
+    async fn table_of_body(
+        &self,
+        session: &Arc<Session>,
+        ident: &TableIdent,
+        purpose: Purpose<'_>,
+        body: Bytes,
+    ) -> Result<Table> {
+        let answer = session.client.parse(purpose, body).await?;
+        self.table(session, ident, purpose, answer)
+    }
+}
+
+/// Follows `next-page-token` to the last page.
+struct Pages<'a> {
+    session: &'a Session,
+    seen: HashSet<String>,
+    token: Option<String>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(session: &'a Session) -> Self {
+        // Services that page unasked say so in their answers; an empty token asks the others to page.
+        let token = session.page_size.as_ref().map(|_| String::new());
+        Self { session, seen: HashSet::new(), token }
+    }
+
+    /// The parameters that ask for the next page.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query: Vec<_> = self.token.iter().map(|token| ("pageToken", token.clone())).collect();
+        query.extend(self.session.page_size.iter().map(|size| ("pageSize", size.clone())));
+        query
+    }
+
+    /// Whether there is another page after the one whose answer named `next`.
+    fn advance(&mut self, purpose: Purpose<'_>, next: Option<String>) -> Result<bool> {
+        self.token = next.filter(|next| !next.is_empty());
+        match &self.token {
+            None => Ok(false),
+            Some(token) if self.seen.insert(token.clone()) => Ok(true),
+            Some(_) => Err(self.session.client.service().malformed(purpose, "it gives the same page again and again")),
+        }
+    }
+}
+
+#[async_trait]
+impl Catalog for RestCatalog {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
+        let session = self.session().await?;
+        let above = parent.map(|parent| session.paths.joined(parent)).transpose()?;
+        let purpose = Purpose::ListNamespaces(parent);
+        let mut namespaces = Vec::new();
+        let mut pages = Pages::new(session);
+        loop {
+            let mut query = pages.query();
+            query.extend(above.iter().map(|parent| ("parent", parent.clone())));
+            let page: ListNamespacesResponse = session.client.get(purpose, session.paths.namespaces(), query).await?;
+            namespaces.extend(page.namespaces);
+            if !pages.advance(purpose, page.next_page_token)? {
+                break;
+            }
+        }
+        // Some services list every level, or without a parent's name.
+        let depth = parent.map_or(0, |parent| parent.len());
+        namespaces.retain(|namespace| {
+            namespace.len() == depth + 1 && parent.is_none_or(|parent| namespace.starts_with(parent.as_ref()))
+        });
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        Ok(namespaces)
+    }
+
+    async fn namespace_properties(&self, namespace: &NamespaceIdent) -> Result<HashMap<String, String>> {
+        let session = self.session().await?;
+        let purpose = Purpose::LoadNamespace(namespace);
+        let answer: NamespaceResponse =
+            session.client.get(purpose, session.paths.namespace(namespace)?, Vec::new()).await?;
+        Ok(answer.properties.unwrap_or_default())
+    }
+
+    async fn create_namespace(&self, namespace: &NamespaceIdent, properties: HashMap<String, String>) -> Result<()> {
+        let session = self.session().await?;
+        session.paths.namespace(namespace)?;
+        let request = CreateNamespaceRequest { namespace, properties: &properties };
+        session.client.post(Purpose::CreateNamespace(namespace), session.paths.namespaces(), &request).await.map(drop)
+    }
+
+    async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
+        let session = self.session().await?;
+        session.client.delete(Purpose::DropNamespace(namespace), session.paths.namespace(namespace)?, Vec::new()).await
+    }
+
+    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
+        let session = self.session().await?;
+        let purpose = Purpose::ListTables(namespace);
+        let mut tables = Vec::new();
+        let mut pages = Pages::new(session);
+        loop {
+            let page: ListTablesResponse =
+                session.client.get(purpose, session.paths.tables(namespace)?, pages.query()).await?;
+            tables.extend(page.identifiers);
+            if !pages.advance(purpose, page.next_page_token)? {
+                break;
+            }
+        }
+        tables.sort_unstable();
+        Ok(tables)
+    }
+
+    async fn load_table(&self, table: &TableIdent) -> Result<Table> {
+        let session = self.session().await?;
+        let purpose = Purpose::LoadTable(table);
+        let answer = session.client.get(purpose, session.paths.table(table)?, Vec::new()).await?;
+        self.table(session, table, purpose, answer)
+    }
+
+    async fn create_table(&self, table: &TableIdent, new: NewTable) -> Result<Table> {
+        let session = self.session().await?;
+        let purpose = Purpose::CreateTable(table);
+        session.paths.table(table)?;
+        let mut properties = new.properties;
+        properties.insert("format-version".to_owned(), (new.format_version as u8).to_string());
+        let request = CreateTableRequest {
+            name: &table.name,
+            location: new.location.as_deref(),
+            schema: &new.schema,
+            partition_spec: new.partition_spec.map(|spec| spec.with_spec_id(0)),
+            write_order: new.sort_order.as_ref().filter(|order| !order.is_unsorted()),
+            stage_create: false,
+            properties: &properties,
+        };
+        let body = session.client.post(purpose, session.paths.tables(&table.namespace)?, &request).await?;
+        self.table_of_body(session, table, purpose, body).await
+    }
+
+    async fn drop_table(&self, table: &TableIdent, purge: bool) -> Result<()> {
+        let session = self.session().await?;
+        let query = vec![("purgeRequested", purge.to_string())];
+        session.client.delete(Purpose::DropTable(table), session.paths.table(table)?, query).await?;
+        self.stores.forget(table);
+        Ok(())
+    }
+
+    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
+        let session = self.session().await?;
+        session.paths.table(to)?;
+        let request = RenameTableRequest { source: from, destination: to };
+        session.client.post(Purpose::RenameTable(from, to), session.paths.rename(), &request).await?;
+        self.stores.forget(from);
+        Ok(())
+    }
+
+    async fn register_table(&self, table: &TableIdent, metadata_location: &str) -> Result<Table> {
+        let session = self.session().await?;
+        let purpose = Purpose::RegisterTable(table);
+        session.paths.table(table)?;
+        let request = RegisterTableRequest { name: &table.name, metadata_location };
+        let body = session.client.post(purpose, session.paths.register(&table.namespace)?, &request).await?;
+        self.table_of_body(session, table, purpose, body).await
+    }
+
+    async fn commit_table(
+        &self,
+        table: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Table> {
+        let session = self.session().await?;
+        let purpose = Purpose::Commit(table);
+        let request = CommitTableRequest { identifier: table, requirements: &requirements, updates: &updates };
+        let body = session.client.post(purpose, session.paths.table(table)?, &request).await?;
+        let committed = self.table_of_body(session, table, purpose, body).await;
+        // The commit has happened: what fails now must not look as if it had not.
+        committed.map_err(|error| match error {
+            error @ Error::CommitUnknown { .. } => error,
+            error => Error::CommitUnknown { table: table.to_string(), source: Box::new(error) },
+        })
+    }
+}
