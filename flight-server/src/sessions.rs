@@ -97,7 +97,10 @@ impl Sessions {
     }
 
     /// Keeps a fresh session if the call changed it, and gives the cookie that the client must send from now on.
-    pub(crate) fn keep_if_changed(&self, caller: &Caller) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, Status> {
+    pub(crate) fn keep_if_changed(
+        &self,
+        caller: &Caller,
+    ) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>, Status> {
         match &caller.before {
             Some(before) if !caller.kept && *before != chosen(&caller.session) => {
                 let id = self.keep(caller)?;

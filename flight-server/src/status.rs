@@ -101,9 +101,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
             "setting" => (Code::InvalidArgument, "42704"),
             _ => (Code::NotFound, "42P01"),
         },
-        Error::AlreadyExists { kind, .. } => {
-            (Code::AlreadyExists, if *kind == "schema" { "42P06" } else { "42P07" })
-        }
+        Error::AlreadyExists { kind, .. } => (Code::AlreadyExists, if *kind == "schema" { "42P06" } else { "42P07" }),
         Error::Invalid(_) => (Code::InvalidArgument, "42000"),
         Error::Unsupported { .. } => (Code::Unimplemented, "0A000"),
         Error::Data(_) => (Code::InvalidArgument, "22000"),

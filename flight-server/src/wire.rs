@@ -127,10 +127,7 @@ mod tests {
         let schema = wire_schema(&batch.schema());
         let wire = to_wire(&batch, &schema).unwrap();
         assert_eq!(schema.field(0).data_type(), &DataType::new_list(DataType::Utf8, true));
-        assert_eq!(
-            schema.field(1).data_type(),
-            &DataType::Struct(vec![Field::new("d", DataType::Utf8, true)].into())
-        );
+        assert_eq!(schema.field(1).data_type(), &DataType::Struct(vec![Field::new("d", DataType::Utf8, true)].into()));
         assert_eq!(wire.schema(), schema);
     }
 
@@ -147,9 +144,7 @@ mod tests {
         assert!(pieces.iter().all(|piece| piece.num_rows() == 1 || sliced_bytes(piece) <= 4096));
         let rows: Vec<i32> = pieces
             .iter()
-            .flat_map(|piece| {
-                piece.column(0).as_any().downcast_ref::<Int32Array>().unwrap().values().to_vec()
-            })
+            .flat_map(|piece| piece.column(0).as_any().downcast_ref::<Int32Array>().unwrap().values().to_vec())
             .collect();
         assert_eq!(rows, (0..1000).collect::<Vec<_>>());
     }

@@ -114,7 +114,11 @@ fn describe_load(loaded: &LoadReport) -> String {
         kept if kept == loaded.tables.len() => "kept from an earlier run".to_owned(),
         kept => format!("{kept} of them kept from an earlier run"),
     };
-    format!("Schema {} has {} tables with {rows} rows, {how}. Running the 22 queries of TPC-H.", loaded.schema, loaded.tables.len())
+    format!(
+        "Schema {} has {} tables with {rows} rows, {how}. Running the 22 queries of TPC-H.",
+        loaded.schema,
+        loaded.tables.len()
+    )
 }
 
 /// The last word, `Err` if the demo failed.

@@ -14,8 +14,10 @@ use crate::settings::{DEFAULT_FILE, LogFormat, Overrides, Settings};
 
 /// What `serve` may be told.
 #[derive(Debug, Args)]
-#[command(after_help = "Settings are read from flags, the environment (POLYNYA__SERVER__LISTEN), the file, in this order.\n\
-                        The log's level and filter come from RUST_LOG, such as RUST_LOG=debug.")]
+#[command(
+    after_help = "Settings are read from flags, the environment (POLYNYA__SERVER__LISTEN), the file, in this order.\n\
+                        The log's level and filter come from RUST_LOG, such as RUST_LOG=debug."
+)]
 pub(super) struct Arguments {
     /// The settings file [default: polynya.toml in the current folder, if there].
     #[arg(long, value_name = "FILE")]

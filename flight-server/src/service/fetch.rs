@@ -28,7 +28,8 @@ pub(super) fn rows(rows: RowStream, fetching: Fetching, running: ActivityGuard) 
     let context = rows.context();
     let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context));
     let messages = encoder(Arc::clone(&schema), batches);
-    let fetch = Fetch { messages: Some(messages), schema, context, outcome: Outcome::Abandoned, fetching, _running: running };
+    let fetch =
+        Fetch { messages: Some(messages), schema, context, outcome: Outcome::Abandoned, fetching, _running: running };
     stream::unfold(fetch, |mut fetch| async move {
         let item = fetch.next().await?;
         Some((item, fetch))

@@ -5,10 +5,10 @@ use arrow_flight::FlightData;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
+use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::sql::TableReference;
 use futures::{StreamExt, TryStreamExt, stream};
 use polynya_engine::{IngestMode, Session, TableName};
 use tonic::{Status, Streaming};
@@ -61,12 +61,16 @@ fn mode(options: Option<&TableDefinitionOptions>) -> Result<IngestMode, Status> 
     match (missing, exists) {
         (TableNotExistOption::Create, TableExistsOption::Append) => Ok(IngestMode::CreateAppend),
         (TableNotExistOption::Create, TableExistsOption::Replace) => Ok(IngestMode::Replace),
-        (TableNotExistOption::Create, TableExistsOption::Fail | TableExistsOption::Unspecified) => Ok(IngestMode::Create),
+        (TableNotExistOption::Create, TableExistsOption::Fail | TableExistsOption::Unspecified) => {
+            Ok(IngestMode::Create)
+        }
         (_, TableExistsOption::Append | TableExistsOption::Unspecified) => Ok(IngestMode::Append),
         (_, TableExistsOption::Replace) => {
             Err(unimplemented("replacing a table only if it exists is not supported: ask for create and replace"))
         }
-        (_, TableExistsOption::Fail) => Err(invalid("an ingest that neither creates a table nor adds to one does nothing")),
+        (_, TableExistsOption::Fail) => {
+            Err(invalid("an ingest that neither creates a table nor adds to one does nothing"))
+        }
     }
 }
 

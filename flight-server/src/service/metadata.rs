@@ -80,15 +80,12 @@ impl Inner {
         let include_schema = command.include_schema;
         let wanted = command.table_types.is_empty() || command.table_types.iter().any(|kind| kind == TABLE);
         let tables = if wanted { self.find_tables(&command).await? } else { Vec::new() };
-        let described = stream::iter(tables)
-            .map(|(catalog, table)| async move {
-                let schema = if include_schema { self.table_schema(&catalog, &table).await } else { Schema::empty() };
-                (catalog, table, schema)
-            })
-            .buffered(REQUESTS_AT_ONCE);
+        let described = tables.into_iter().map(|(catalog, table)| async move {
+            let schema = if include_schema { self.table_schema(&catalog, &table).await } else { Schema::empty() };
+            Ok::<_, Status>((catalog, table, schema))
+        });
         let mut builder = GetTablesBuilder::from(command);
-        let mut described = std::pin::pin!(described);
-        while let Some((catalog, table, schema)) = described.next().await {
+        for (catalog, table, schema) in a_few_at_once(described).await? {
             let namespace = dotted(table.namespace());
             builder.append(catalog, namespace, table.name(), TABLE, &schema).map_err(flight_status)?;
         }
@@ -104,15 +101,11 @@ impl Inner {
         let names = self.engine.catalog_names().into_iter().filter(|name| catalog.is_none_or(|wanted| wanted == name));
         let catalogs = names.map(|name| self.engine.catalog(&name)).collect::<Result<Vec<_>, _>>();
         let catalogs = catalogs.map_err(|error| engine_status(&error, None))?;
-        let found: Vec<Vec<_>> = stream::iter(catalogs)
-            .map(|catalog| async move {
-                let namespaces = all_namespaces(catalog.as_ref()).await?;
-                Ok(namespaces.into_iter().map(|namespace| (Arc::clone(&catalog), namespace)).collect())
-            })
-            .buffered(REQUESTS_AT_ONCE)
-            .try_collect()
-            .await
-            .map_err(|error: polynya_catalog::Error| engine_status(&Error::Catalog(error), None))?;
+        let asked = catalogs.into_iter().map(|catalog| async move {
+            let namespaces = all_namespaces(catalog.as_ref()).await?;
+            Ok(namespaces.into_iter().map(|namespace| (Arc::clone(&catalog), namespace)).collect::<Vec<_>>())
+        });
+        let found = a_few_at_once(asked).await.map_err(|error| engine_status(&Error::Catalog(error), None))?;
         let matches = |namespace: &NamespaceIdent| pattern.is_none_or(|pattern| like(pattern, &dotted(namespace)));
         Ok(found.into_iter().flatten().filter(|(_, namespace)| matches(namespace)).collect())
     }
@@ -121,19 +114,15 @@ impl Inner {
         let pattern = command.table_name_filter_pattern.as_deref();
         let schemas =
             self.find_schemas(command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref()).await?;
-        let tables: Vec<Vec<_>> = stream::iter(schemas)
-            .map(|(catalog, namespace)| async move {
-                let tables = match catalog.list_tables(&namespace).await {
-                    // Dropped since it was listed.
-                    Err(polynya_catalog::Error::NamespaceNotFound { .. }) => Vec::new(),
-                    tables => tables?,
-                };
-                Ok(tables.into_iter().map(|table| (catalog.name().to_owned(), table)).collect())
-            })
-            .buffered(REQUESTS_AT_ONCE)
-            .try_collect()
-            .await
-            .map_err(|error: polynya_catalog::Error| engine_status(&Error::Catalog(error), None))?;
+        let asked = schemas.into_iter().map(|(catalog, namespace)| async move {
+            let tables = match catalog.list_tables(&namespace).await {
+                // Dropped since it was listed.
+                Err(polynya_catalog::Error::NamespaceNotFound { .. }) => Vec::new(),
+                tables => tables?,
+            };
+            Ok(tables.into_iter().map(|table| (catalog.name().to_owned(), table)).collect::<Vec<_>>())
+        });
+        let tables = a_few_at_once(asked).await.map_err(|error| engine_status(&Error::Catalog(error), None))?;
         let matches = |table: &TableIdent| pattern.is_none_or(|pattern| like(pattern, table.name()));
         Ok(tables.into_iter().flatten().filter(|(_, table)| matches(table)).collect())
     }
@@ -151,25 +140,29 @@ impl Inner {
     }
 }
 
+/// Runs requests some at a time; their results in order.
+async fn a_few_at_once<T, E>(requests: impl Iterator<Item = impl Future<Output = Result<T, E>>>) -> Result<Vec<T>, E> {
+    // Collected first: a lazy `map` inside the stream would have to prove its closure for every lifetime.
+    let requests: Vec<_> = requests.collect();
+    stream::iter(requests).buffered(REQUESTS_AT_ONCE).try_collect().await
+}
+
 /// Every namespace of a catalog, parents before children.
 async fn all_namespaces(catalog: &dyn Catalog) -> Result<Vec<NamespaceIdent>, polynya_catalog::Error> {
     let mut all = Vec::new();
     let mut level = catalog.list_namespaces(None).await?;
     while !level.is_empty() {
-        let children = stream::iter(level.clone())
-            .map(|parent| async move {
-                match catalog.list_namespaces(Some(&parent)).await {
-                    Err(polynya_catalog::Error::NamespaceNotFound { .. }) => Ok(Vec::new()),
-                    // A catalog without nested namespaces may refuse to be asked for them.
-                    Err(polynya_catalog::Error::Unsupported { .. }) => Ok(Vec::new()),
-                    children => children,
-                }
-            })
-            .buffered(REQUESTS_AT_ONCE)
-            .try_concat()
-            .await?;
+        let asked = level.iter().map(|parent| async move {
+            match catalog.list_namespaces(Some(parent)).await {
+                Err(polynya_catalog::Error::NamespaceNotFound { .. }) => Ok(Vec::new()),
+                // A catalog without nested namespaces may refuse to be asked for them.
+                Err(polynya_catalog::Error::Unsupported { .. }) => Ok(Vec::new()),
+                children => children,
+            }
+        });
+        let children = a_few_at_once(asked).await?;
         all.append(&mut level);
-        level = children;
+        level = children.into_iter().flatten().collect();
     }
     Ok(all)
 }

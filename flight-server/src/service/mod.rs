@@ -234,10 +234,7 @@ impl FlightService for PolynyaService {
         Err(unimplemented("PollFlightInfo is not supported yet: use GetFlightInfo"))
     }
 
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(unimplemented("DoExchange is not part of Flight SQL"))
     }
 }

@@ -36,7 +36,9 @@ impl Inner {
             Command::CommandStatementIngest(command) => {
                 Ok(updated(self.ingest(command, first, messages, caller).await?))
             }
-            Command::CommandStatementSubstraitPlan(_) => Err(unimplemented("Substrait plans are not supported: send SQL")),
+            Command::CommandStatementSubstraitPlan(_) => {
+                Err(unimplemented("Substrait plans are not supported: send SQL"))
+            }
             other => Err(not_offered(&other, "DoPut")),
         }
     }

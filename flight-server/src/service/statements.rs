@@ -37,7 +37,9 @@ impl Inner {
                 refuse_parameters(&prepared)?;
                 self.run(&prepared.sql, &prepared.session, descriptor).await
             }
-            Command::CommandStatementSubstraitPlan(_) => Err(unimplemented("Substrait plans are not supported: send SQL")),
+            Command::CommandStatementSubstraitPlan(_) => {
+                Err(unimplemented("Substrait plans are not supported: send SQL"))
+            }
             command => {
                 let schema = self.metadata_schema(&command).ok_or_else(|| not_offered(&command, "GetFlightInfo"))?;
                 // The command itself is the ticket: metadata is read when it is fetched.
@@ -99,7 +101,9 @@ impl Inner {
                 tracing::info!(query_id = done.query_id, tag = done.tag, rows = done.rows, "a statement finished");
                 Ok(done.rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1))
             }
-            Answer::Rows(_) => Err(crate::status::invalid("this statement gives rows: run it as a query, not as an update")),
+            Answer::Rows(_) => {
+                Err(crate::status::invalid("this statement gives rows: run it as a query, not as an update"))
+            }
         }
     }
 

@@ -32,10 +32,8 @@ fn flags_win_over_the_environment_over_the_file_over_defaults() {
 fn catalog_properties_come_from_the_environment_over_the_file() {
     let toml = "[server]\ndefault_catalog = \"lake\"\n\
                 [catalog.lake]\ntype = \"memory\"\n\"s3.region\" = \"a\"\n\"s3.path-style-access\" = true\n";
-    let environment = [
-        ("POLYNYA__CATALOG__LAKE__S3__REGION", "b"),
-        ("POLYNYA__CATALOG__LAKE__S3__SECRET_ACCESS_KEY", "007"),
-    ];
+    let environment =
+        [("POLYNYA__CATALOG__LAKE__S3__REGION", "b"), ("POLYNYA__CATALOG__LAKE__S3__SECRET_ACCESS_KEY", "007")];
     let settings = load(toml, &environment, &Overrides::default()).unwrap();
     let lake = &settings.engine.catalog["lake"];
     assert_eq!(lake.properties["s3.region"], "b");

@@ -18,7 +18,11 @@ const HISTORY_LINES_MAX: usize = 10_000;
 
 /// Reads and runs until the user leaves.
 pub(crate) async fn interact(mut shell: Shell) -> Result<()> {
-    println!("polynya {} connected to {}. \\? for help, \\q to leave.\n", env!("CARGO_PKG_VERSION"), shell.client.url());
+    println!(
+        "polynya {} connected to {}. \\? for help, \\q to leave.\n",
+        env!("CARGO_PKG_VERSION"),
+        shell.client.url()
+    );
     let names = Names::default();
     let loading = {
         let (names, client) = (names.clone(), shell.client.clone());
