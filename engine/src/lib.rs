@@ -1,3 +1,37 @@
 //! How SQL runs on Iceberg tables.
+//!
+//! ```text
+//! Engine::query:  parse ─► pin ─► plan ─► place ─► execute ─► RowStream
+//! ```
+//! Data flows one way, left to right. Planning does no data-file I/O; execution does no catalog I/O.
 
+mod answer;
+mod ddl;
+mod engine;
+mod error;
+mod execute;
+mod explain;
+mod information_schema;
+mod io;
+mod names;
+mod pin;
+mod plan;
+mod planner;
+mod query;
+mod scan;
+mod session;
+mod settings;
+pub mod statement;
 pub mod types;
+mod write;
+
+pub use answer::{Answer, Completion, Description, RowStream, StatementKind};
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use names::{TableName, namespace};
+pub use query::{QueryContext, QueryStats};
+pub use scan::{IcebergSource, ScanCodec};
+pub use session::Session;
+pub use settings::{CacheSettings, ExecutionSettings, MemorySettings, Settings};
+pub use write::IngestMode;
+pub use write::IngestMode;

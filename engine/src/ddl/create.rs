@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use iceberg::spec::{
-    FormatVersion, NestedFieldRef, PrimitiveType, Schema, Transform, Type, UnboundPartitionSpec,
-};
+use iceberg::spec::{FormatVersion, NestedFieldRef, PrimitiveType, Schema, Transform, Type, UnboundPartitionSpec};
 use polynya_catalog::NewTable;
 
 use super::name::{require_schema, schema_name, table_exists, table_reference};
@@ -60,8 +58,9 @@ pub(crate) fn new_table(
     partitions: &[PartitionBy],
     properties: Vec<(String, String)>,
 ) -> Result<NewTable> {
+    let format_version = format_version(&properties)?;
     let mut properties: HashMap<String, String> = properties.into_iter().collect();
-    let format_version = take_format_version(&mut properties)?;
+    properties.retain(|key, _| !FORMAT_VERSION_KEYS.contains(&key.as_str()));
     let location = properties.remove("location");
     check_format(&mut properties)?;
     check_version(name, &schema, format_version)?;
@@ -75,9 +74,16 @@ pub(crate) fn new_table(
     })
 }
 
-fn take_format_version(properties: &mut HashMap<String, String>) -> Result<FormatVersion> {
-    let given = properties.remove("format_version").or_else(|| properties.remove("format-version"));
-    match given.as_deref() {
+/// How CREATE TABLE names the format version.
+const FORMAT_VERSION_KEYS: [&str; 2] = ["format_version", "format-version"];
+
+/// The format version that properties ask for: 2 unless they say otherwise.
+///
+/// # Errors
+/// If it is none that there is.
+pub(crate) fn format_version(properties: &[(String, String)]) -> Result<FormatVersion> {
+    let given = properties.iter().find(|(key, _)| FORMAT_VERSION_KEYS.contains(&key.as_str()));
+    match given.map(|(_, version)| version.as_str()) {
         Some("1") => Ok(FormatVersion::V1),
         None | Some("2") => Ok(FormatVersion::V2),
         Some("3") => Ok(FormatVersion::V3),

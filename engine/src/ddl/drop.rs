@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::TableReference;
+use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use polynya_catalog::{Catalog, NamespaceIdent};
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
-pub(crate) use create::new_table;
+pub(crate) use create::{format_version, new_table};
 pub(crate) use name::{table_exists, table_reference};
 
 use crate::query::QueryContext;

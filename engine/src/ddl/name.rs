@@ -1,7 +1,7 @@
 //! Names in definitions: what is not quoted is lower-cased when it is created, and matched without regard to case
 //! when it is looked up.
 
-use datafusion::sql::TableReference;
+use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use polynya_catalog::{Catalog, Error as CatalogError};
 

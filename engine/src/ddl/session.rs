@@ -130,5 +130,6 @@ fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> 
         true => Err("it must be at least 1".to_string()),
         false => config.options_mut().set(full_name, value).map_err(|error| error.message().into_owned()),
     };
-    result.map_err(|message| Error::Settings { setting: full_name.to_string(), message: format!("'{value}': {message}") })
+    result
+        .map_err(|message| Error::Settings { setting: full_name.to_string(), message: format!("'{value}': {message}") })
 }

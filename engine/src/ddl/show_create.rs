@@ -19,7 +19,8 @@ pub(super) async fn show_create_table(engine: &Engine, table: &ObjectName, sessi
 }
 
 fn create_table(name: &TableName, metadata: &TableMetadata) -> String {
-    let columns: Vec<String> = metadata.current_schema().as_struct().fields().iter().map(|field| column(field)).collect();
+    let columns: Vec<String> =
+        metadata.current_schema().as_struct().fields().iter().map(|field| column(field)).collect();
     let full_name = [&name.catalog, &name.schema, &name.table].map(|part| quoted(part)).join(".");
     let mut sql = format!("CREATE TABLE {full_name} (\n    {}\n)", columns.join(",\n    "));
     let partitions = partitions(metadata);

@@ -58,7 +58,7 @@ impl Definitions<'_, '_> {
                 return Err(Error::Invalid(format!("column {path} is defined twice")));
             }
             if !parent.is_empty() {
-                self.parser.consume_token(&Token::Colon);
+                let _ = self.parser.consume_token(&Token::Colon);
             }
             fields.push(Arc::new(self.field(name, &path)?));
             if self.half_closed || !self.parser.consume_token(&Token::Comma) {
@@ -84,9 +84,13 @@ impl Definitions<'_, '_> {
                 break;
             }
         }
-        for constraint in ["DEFAULT", "PRIMARY", "UNIQUE", "REFERENCES", "CHECK", "GENERATED", "COLLATE", "CONSTRAINT"] {
+        for constraint in ["DEFAULT", "PRIMARY", "UNIQUE", "REFERENCES", "CHECK", "GENERATED", "COLLATE", "CONSTRAINT"]
+        {
             if !self.half_closed && peek_word(self.parser, constraint) {
-                return Err(Error::unsupported(format!("column {path}"), format!("{constraint} in a column definition")));
+                return Err(Error::unsupported(
+                    format!("column {path}"),
+                    format!("{constraint} in a column definition"),
+                ));
             }
         }
         Ok(field)

@@ -1,6 +1,8 @@
 //! INSERT INTO: the table, its columns, and the query that gives the rows.
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectNamePart, Query, SetExpr, Statement as SqlStatement, TableObject};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectNamePart, Query, SetExpr, Statement as SqlStatement, TableObject,
+};
 use datafusion::sql::sqlparser::ast::{Insert as SqlInsert, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -58,8 +60,10 @@ fn check_source(query: &Query) -> Result<()> {
     let SetExpr::Values(values) = query.body.as_ref() else {
         return Ok(());
     };
-    let is_default = |value: &Expr| matches!(value, Expr::Identifier(ident)
-        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+    let is_default = |value: &Expr| {
+        matches!(value, Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+    };
     let mut values = values.rows.iter().flat_map(|row| row.iter());
     match values.any(is_default) {
         true => Err(Error::unsupported("DEFAULT in VALUES", "leave the column out of the list of columns")),

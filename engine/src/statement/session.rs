@@ -78,7 +78,13 @@ fn value(parser: &mut Parser<'_>) -> Result<String> {
         match next.token {
             Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => value.push_str(&text),
             Token::Word(word) => value.push_str(&word.value),
-            token @ (Token::Number(..) | Token::Minus | Token::Period | Token::Comma | Token::Colon | Token::Plus | Token::Div) => {
+            token @ (Token::Number(..)
+            | Token::Minus
+            | Token::Period
+            | Token::Comma
+            | Token::Colon
+            | Token::Plus
+            | Token::Div) => {
                 value.push_str(&token.to_string());
             }
             Token::EOF | Token::SemiColon if !value.is_empty() => return Ok(value),

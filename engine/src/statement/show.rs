@@ -17,9 +17,7 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Option<Statement>> {
     parser.expect_keyword(Keyword::SHOW).map_err(syntax)?;
     let show = if consume_word(parser, "CATALOGS") {
         Show::Catalogs { like: like(parser)? }
-    } else if consume_word(parser, "SCHEMAS")
-        || consume_word(parser, "DATABASES")
-        || consume_word(parser, "NAMESPACES")
+    } else if consume_word(parser, "SCHEMAS") || consume_word(parser, "DATABASES") || consume_word(parser, "NAMESPACES")
     {
         Show::Schemas { catalog: from(parser)?, like: like(parser)? }
     } else if consume_word(parser, "TABLES") {

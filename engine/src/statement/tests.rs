@@ -103,10 +103,7 @@ fn create_table_has_columns_partitions_and_properties() {
     assert_eq!((at.name.as_str(), at.required), ("At", false));
     assert_eq!(*at.field_type, Type::Primitive(PrimitiveType::Timestamptz));
     let transforms: Vec<Transform> = create.partitions.iter().map(|partition| partition.transform).collect();
-    assert_eq!(
-        transforms,
-        [Transform::Month, Transform::Bucket(16), Transform::Truncate(4), Transform::Identity]
-    );
+    assert_eq!(transforms, [Transform::Month, Transform::Bucket(16), Transform::Truncate(4), Transform::Identity]);
     let keys: Vec<&str> = create.properties.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, ["format_version", "write.format.default", "write.target-file-size-bytes", "location"]);
     assert_eq!(create.properties[2].1, "1024");
@@ -159,7 +156,10 @@ fn types_are_written_as_they_are_read() {
         ("array(varchar)", "array<varchar>"),
         ("struct<a int, \"B b\" varchar not null>", "struct<a int, \"B b\" varchar not null>"),
         ("struct<a: int, b: struct<c: string>>", "struct<a int, b struct<c varchar>>"),
-        ("row(a int, b array<struct<c map<varchar, array<int>>>>)", "struct<a int, b array<struct<c map<varchar, array<int>>>>>"),
+        (
+            "row(a int, b array<struct<c map<varchar, array<int>>>>)",
+            "struct<a int, b array<struct<c map<varchar, array<int>>>>>",
+        ),
         ("map<varchar, struct<x double>> not null", "map<varchar, struct<x double>>"),
         ("struct<a int>[]", "array<struct<a int>>"),
     ] {

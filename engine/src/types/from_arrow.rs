@@ -6,17 +6,19 @@
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
 use iceberg::spec::{
-    ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema as IcebergSchema, StructType, Type,
+    FormatVersion, ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema as IcebergSchema, StructType,
+    Type,
 };
 
 use super::{FieldIds, UnsupportedType};
 
-/// The Iceberg schema that holds rows of an Arrow schema.
+/// The Iceberg schema that holds rows of an Arrow schema, in a table of that format version: nanoseconds, which only
+/// version 3 has, become microseconds in the others.
 ///
 /// # Errors
 /// Names the first column whose type Iceberg cannot hold, or that is there twice.
-pub fn iceberg_schema(schema: &Schema) -> Result<IcebergSchema, UnsupportedType> {
-    let mut ids = FieldIds::default();
+pub fn iceberg_schema(schema: &Schema, version: FormatVersion) -> Result<IcebergSchema, UnsupportedType> {
+    let mut ids = Fresh { ids: FieldIds::default(), version };
     let fields = struct_fields(schema.fields().iter().map(|field| field.as_ref()), "", &mut ids)?;
     IcebergSchema::builder().with_fields(fields).build().map_err(|source| UnsupportedType {
         column: schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", "),
@@ -25,13 +27,19 @@ pub fn iceberg_schema(schema: &Schema) -> Result<IcebergSchema, UnsupportedType>
     })
 }
 
+/// What all fields of one schema share.
+struct Fresh {
+    ids: FieldIds,
+    version: FormatVersion,
+}
+
 fn struct_fields<'a>(
     fields: impl Iterator<Item = &'a Field>,
     parent: &str,
-    ids: &mut FieldIds,
+    ids: &mut Fresh,
 ) -> Result<Vec<NestedFieldRef>, UnsupportedType> {
     // The fields of one struct get consecutive ids, as the libraries that assign them on creation do.
-    let fields: Vec<(i32, &Field)> = fields.map(|field| (ids.next(), field)).collect();
+    let fields: Vec<(i32, &Field)> = fields.map(|field| (ids.ids.next(), field)).collect();
     let mut converted: Vec<NestedFieldRef> = Vec::with_capacity(fields.len());
     for (id, field) in fields {
         let path = if parent.is_empty() { field.name().clone() } else { format!("{parent}.{}", field.name()) };
@@ -44,7 +52,7 @@ fn struct_fields<'a>(
     Ok(converted)
 }
 
-fn from_arrow_type(ty: &DataType, column: &str, ids: &mut FieldIds) -> Result<Type, UnsupportedType> {
+fn from_arrow_type(ty: &DataType, column: &str, ids: &mut Fresh) -> Result<Type, UnsupportedType> {
     Ok(match ty {
         DataType::Struct(fields) => {
             Type::Struct(StructType::new(struct_fields(fields.iter().map(|field| field.as_ref()), column, ids)?))
@@ -54,7 +62,7 @@ fn from_arrow_type(ty: &DataType, column: &str, ids: &mut FieldIds) -> Result<Ty
         | DataType::FixedSizeList(element, _)
         | DataType::ListView(element)
         | DataType::LargeListView(element) => {
-            let id = ids.next();
+            let id = ids.ids.next();
             let element_type = from_arrow_type(element.data_type(), &format!("{column}.element"), ids)?;
             Type::List(ListType::new(NestedField::list_element(id, element_type, false).into()))
         }
@@ -65,18 +73,18 @@ fn from_arrow_type(ty: &DataType, column: &str, ids: &mut FieldIds) -> Result<Ty
             let [key, value] = entry.as_ref() else {
                 return Err(unsupported(column, ty, "its entries are not pairs"));
             };
-            let (key_id, value_id) = (ids.next(), ids.next());
+            let (key_id, value_id) = (ids.ids.next(), ids.ids.next());
             let key_type = from_arrow_type(key.data_type(), &format!("{column}.key"), ids)?;
             let value_type = from_arrow_type(value.data_type(), &format!("{column}.value"), ids)?;
             Type::Map(MapType::optional(key_id, key_type, value_id, value_type))
         }
         DataType::Dictionary(_, value) => from_arrow_type(value, column, ids)?,
         DataType::RunEndEncoded(_, value) => from_arrow_type(value.data_type(), column, ids)?,
-        leaf => Type::Primitive(primitive(leaf, column)?),
+        leaf => Type::Primitive(primitive(leaf, column, ids.version)?),
     })
 }
 
-fn primitive(ty: &DataType, column: &str) -> Result<PrimitiveType, UnsupportedType> {
+fn primitive(ty: &DataType, column: &str, version: FormatVersion) -> Result<PrimitiveType, UnsupportedType> {
     let decimal = |precision: u8, scale: i8| match (precision, scale) {
         (1..=38, 0..) if scale.unsigned_abs() <= precision => {
             Ok(PrimitiveType::Decimal { precision: precision.into(), scale: scale as u32 })
@@ -97,8 +105,10 @@ fn primitive(ty: &DataType, column: &str) -> Result<PrimitiveType, UnsupportedTy
         DataType::Date32 | DataType::Date64 => PrimitiveType::Date,
         DataType::Time32(_) | DataType::Time64(TimeUnit::Microsecond) => PrimitiveType::Time,
         DataType::Time64(_) => return Err(unsupported(column, ty, "a time has microseconds: cast it to time(6)")),
-        DataType::Timestamp(TimeUnit::Nanosecond, None) => PrimitiveType::TimestampNs,
-        DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => PrimitiveType::TimestamptzNs,
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) if version >= FormatVersion::V3 => match zone {
+            None => PrimitiveType::TimestampNs,
+            Some(_) => PrimitiveType::TimestamptzNs,
+        },
         DataType::Timestamp(_, None) => PrimitiveType::Timestamp,
         DataType::Timestamp(_, Some(_)) => PrimitiveType::Timestamptz,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => PrimitiveType::String,
@@ -123,7 +133,7 @@ mod tests {
     use crate::types::arrow_schema;
 
     fn converted(ty: DataType) -> Result<Type, UnsupportedType> {
-        let schema = iceberg_schema(&Schema::new(vec![Field::new("c", ty, false)]))?;
+        let schema = iceberg_schema(&Schema::new(vec![Field::new("c", ty, false)]), FormatVersion::V2)?;
         Ok((*schema.as_struct().fields()[0].field_type).clone())
     }
 
@@ -136,7 +146,7 @@ mod tests {
             (DataType::UInt64, PrimitiveType::Decimal { precision: 20, scale: 0 }),
             (DataType::Timestamp(TimeUnit::Second, None), PrimitiveType::Timestamp),
             (DataType::Timestamp(TimeUnit::Millisecond, Some("+02:00".into())), PrimitiveType::Timestamptz),
-            (DataType::Timestamp(TimeUnit::Nanosecond, None), PrimitiveType::TimestampNs),
+            (DataType::Timestamp(TimeUnit::Nanosecond, None), PrimitiveType::Timestamp),
             (DataType::LargeUtf8, PrimitiveType::String),
             (DataType::Date64, PrimitiveType::Date),
             (DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), PrimitiveType::String),
@@ -159,7 +169,7 @@ mod tests {
             Field::new("s", DataType::Struct(Fields::from(vec![Field::new("l", list, true)])), true),
             Field::new("t", DataType::Utf8, false),
         ]);
-        let iceberg = iceberg_schema(&schema).expect("supported");
+        let iceberg = iceberg_schema(&schema, FormatVersion::V3).expect("supported");
         let ids: Vec<i32> = iceberg.as_struct().fields().iter().map(|field| field.id).collect();
         assert_eq!(ids, [1, 2]);
         assert_eq!(iceberg.name_by_field_id(4), Some("s.l.element"));

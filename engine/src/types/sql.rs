@@ -35,14 +35,11 @@ pub fn iceberg_type(ty: &DataType, column: &str) -> Result<PrimitiveType, Unsupp
         DataType::Real | DataType::Float4 | DataType::Float32 => PrimitiveType::Float,
         DataType::Float(ExactNumberInfo::None) => PrimitiveType::Float,
         DataType::Float(ExactNumberInfo::Precision(bits)) if *bits <= 24 => PrimitiveType::Float,
-        DataType::Float(_)
-        | DataType::Float8
-        | DataType::Float64
-        | DataType::Double(_)
-        | DataType::DoublePrecision => PrimitiveType::Double,
-        DataType::Decimal(digits) | DataType::Numeric(digits) | DataType::Dec(digits) => {
-            decimal(digits).ok_or_else(|| unsupported("a decimal has 1 to 38 digits, at most that many after the point"))?
+        DataType::Float(_) | DataType::Float8 | DataType::Float64 | DataType::Double(_) | DataType::DoublePrecision => {
+            PrimitiveType::Double
         }
+        DataType::Decimal(digits) | DataType::Numeric(digits) | DataType::Dec(digits) => decimal(digits)
+            .ok_or_else(|| unsupported("a decimal has 1 to 38 digits, at most that many after the point"))?,
         DataType::Date | DataType::Date32 => PrimitiveType::Date,
         DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => match precision {
             None | Some(0..=6) => PrimitiveType::Time,

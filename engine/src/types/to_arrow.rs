@@ -20,7 +20,8 @@ pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
 /// # Errors
 /// Names the first column whose type Arrow cannot hold.
 pub fn arrow_schema(schema: &IcebergSchema) -> Result<SchemaRef, UnsupportedType> {
-    let fields: Fields = schema.as_struct().fields().iter().map(|field| arrow_field(field)).collect::<Result<_, _>>()?;
+    let fields: Fields =
+        schema.as_struct().fields().iter().map(|field| arrow_field(field)).collect::<Result<_, _>>()?;
     Ok(Arc::new(Schema::new(fields)))
 }
 

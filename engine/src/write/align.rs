@@ -52,7 +52,11 @@ impl Alignment {
         for (position, field) in source.fields().iter().enumerate() {
             let target = find(plan, field.name(), false)?;
             if origins[target].replace(position).is_some() {
-                return Err(Error::Invalid(format!("the rows for table {} have column {} twice", plan.table, field.name())));
+                return Err(Error::Invalid(format!(
+                    "the rows for table {} have column {} twice",
+                    plan.table,
+                    field.name()
+                )));
             }
         }
         Self::checked(plan, origins)

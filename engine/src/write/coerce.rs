@@ -185,7 +185,8 @@ fn lists(values: &ArrayRef, element: &NestedField, to: &FieldRef, target: Target
     };
     let source = source.as_list::<i32>();
     let path = format!("{}.element", target.path);
-    let elements = convert(source.values(), Target { path: &path, field: element, data_type: to.data_type(), ..target })?;
+    let elements =
+        convert(source.values(), Target { path: &path, field: element, data_type: to.data_type(), ..target })?;
     refuse_nulls(&elements, !to.is_nullable(), &path, target.table, None)?;
     let list = ListArray::try_new(Arc::clone(to), source.offsets().clone(), elements, source.nulls().cloned())?;
     Ok(Arc::new(list))
@@ -245,7 +246,9 @@ impl Kind {
             DataType::Boolean => Self::Boolean,
             ty if ty.is_numeric() => Self::Number,
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::Bytes,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                Self::Bytes
+            }
             DataType::Date32 | DataType::Date64 => Self::Date,
             DataType::Time32(_) | DataType::Time64(_) => Self::Time,
             DataType::Timestamp(..) => Self::Timestamp,

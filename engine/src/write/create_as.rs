@@ -37,7 +37,7 @@ pub(crate) async fn create_table_as(
         return Err(Error::Internal("CREATE TABLE AS without a query".to_string()));
     };
     let rows = run_query(engine, source, session, query).await?;
-    let schema = crate::types::iceberg_schema(&rows.schema())?;
+    let schema = crate::types::iceberg_schema(&rows.schema(), ddl::format_version(&create.properties)?)?;
     let new = ddl::new_table(&name, schema, &create.partitions, create.properties)?;
     let catalog = engine.catalog(&name.catalog)?;
     let (created, table) = CreatedTable::create(&catalog, &name, new).await?;

@@ -135,11 +135,7 @@ impl Encoder {
         self.file.finish()
     }
 
-    fn jobs(
-        &self,
-        writers: Vec<ArrowColumnWriter>,
-        columns: impl Iterator<Item = Option<ArrayRef>>,
-    ) -> Vec<Job> {
+    fn jobs(&self, writers: Vec<ArrowColumnWriter>, columns: impl Iterator<Item = Option<ArrayRef>>) -> Vec<Job> {
         let mut writers = writers.into_iter();
         let fields = self.schema.fields().iter().zip(columns).enumerate();
         let jobs = fields.map(|(position, (field, column))| Job {

@@ -119,7 +119,8 @@ impl DataFileWriter {
     /// Writes what is left and the footer, and waits until the file is in the store.
     pub(super) async fn finish(mut self) -> Result<DataFile> {
         self.relieve().await?;
-        let footer = self.encoder.finish(self.plan.schema_json.clone()).map_err(|source| failed(&self.location, source))?;
+        let footer =
+            self.encoder.finish(self.plan.schema_json.clone()).map_err(|source| failed(&self.location, source))?;
         self.send().await?;
         let Self { plan, location, partition, upload, rows, nan_counts, .. } = self;
         let bytes = upload.finish().await.map_err(|source| plan.store_failed(&location, source))?;

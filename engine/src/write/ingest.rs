@@ -62,7 +62,7 @@ async fn create(
     query: &Arc<QueryContext>,
 ) -> Result<u64> {
     let catalog = engine.catalog(&name.catalog)?;
-    let schema = types::iceberg_schema(&rows.schema())?;
+    let schema = types::iceberg_schema(&rows.schema(), ddl::format_version(&[])?)?;
     let (created, table) = CreatedTable::create(&catalog, name, ddl::new_table(name, schema, &[], Vec::new())?).await?;
     let written = append(engine, catalog.as_ref(), &table, rows, by_name(), query).await;
     created.settle(written).await

@@ -74,9 +74,7 @@ pub(super) fn repeated(literal: Option<&Literal>, ty: &DataType, rows: usize, co
             ScalarValue::FixedSizeBinary(*size, Some(value.clone()))
         }
         (PrimitiveLiteral::Binary(value), _) => ScalarValue::Binary(Some(value.clone())),
-        (PrimitiveLiteral::UInt128(value), _) => {
-            ScalarValue::FixedSizeBinary(16, Some(value.to_be_bytes().to_vec()))
-        }
+        (PrimitiveLiteral::UInt128(value), _) => ScalarValue::FixedSizeBinary(16, Some(value.to_be_bytes().to_vec())),
         (PrimitiveLiteral::Int128(value), DataType::Decimal128(precision, scale)) => {
             ScalarValue::Decimal128(Some(*value), *precision, *scale)
         }

@@ -39,7 +39,8 @@ impl MetricsConfig {
                 Error::Invalid(format!("property {key} of table {table} is '{text}'; expected {expected}"))
             })
         };
-        let default = properties.get(DEFAULT_KEY).map_or(Ok(MetricsMode::Truncate(16)), |text| mode(DEFAULT_KEY, text))?;
+        let default =
+            properties.get(DEFAULT_KEY).map_or(Ok(MetricsMode::Truncate(16)), |text| mode(DEFAULT_KEY, text))?;
         let schema = metadata.current_schema();
         let mut columns = HashMap::new();
         // A very wide table would have huge manifests: unless asked otherwise, only its first columns are counted.

@@ -185,7 +185,10 @@ fn readable_value(ty: &PrimitiveType, value: &PrimitiveLiteral) -> String {
         (PrimitiveType::Time, PrimitiveLiteral::Long(micros)) => {
             let (seconds, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
             let time = NaiveTime::from_num_seconds_from_midnight_opt(seconds as u32, rest as u32 * 1000);
-            time.map_or_else(|| micros.to_string(), |time| format!("{}.{rest:06}", time.with_nanosecond(0).unwrap_or(time)))
+            time.map_or_else(
+                || micros.to_string(),
+                |time| format!("{}.{rest:06}", time.with_nanosecond(0).unwrap_or(time)),
+            )
         }
         (PrimitiveType::Timestamp | PrimitiveType::Timestamptz, PrimitiveLiteral::Long(micros)) => {
             let zoned = *ty == PrimitiveType::Timestamptz;

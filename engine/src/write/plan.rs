@@ -46,8 +46,8 @@ impl WritePlan {
         let properties = WriteProperties::of(&name, metadata)?;
         let schema = Arc::clone(metadata.current_schema());
         let arrow_schema = write_schema(&schema)?;
-        let parquet_schema =
-            parquet_schema(&arrow_schema, &schema).map_err(|error| Error::Internal(format!("table {name}: {error}")))?;
+        let parquet_schema = parquet_schema(&arrow_schema, &schema)
+            .map_err(|error| Error::Internal(format!("table {name}: {error}")))?;
         let schema_json = serde_json::to_string(schema.as_ref())
             .map_err(|error| Error::Internal(format!("the schema of table {name} as JSON: {error}")))?;
         Ok(Self {

@@ -1,0 +1,261 @@
+//! The engine: one value a process, shared by all sessions. `Engine::query` is its table of contents.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement as DFStatement;
+use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
+
+use crate::answer::{Answer, Description, RowStream, StatementKind};
+use crate::io::FooterCache;
+use crate::names::{TableName, did_you_mean};
+use crate::planner::physical_optimizer_rules;
+use crate::query::QueryContext;
+use crate::scan::{ManifestCache, ScanCaches};
+use crate::statement::{self, Statement};
+use crate::write::IngestMode;
+use crate::{Error, Result, Session, Settings, ddl, explain, types, write};
+
+/// Runs SQL on the tables of its catalogs.
+#[derive(Debug)]
+pub struct Engine {
+    catalogs: BTreeMap<String, Arc<dyn Catalog>>,
+    default_catalog: Option<String>,
+    default_schema: Option<String>,
+    memory_limit_bytes: u64,
+    caches: Arc<ScanCaches>,
+    base: SessionState,
+}
+
+impl Engine {
+    /// Opens the catalogs and makes the pools that all queries share.
+    ///
+    /// # Errors
+    /// If a setting is wrong or a catalog cannot be opened; the message names the setting.
+    pub async fn start(settings: Settings) -> Result<Arc<Self>> {
+        let metadata_bytes = settings.cache.metadata_bytes.as_u64();
+        let metadata = MetadataCache::new(metadata_bytes / 4);
+        let mut catalogs = BTreeMap::new();
+        for (key, catalog) in &settings.catalog {
+            catalogs.insert(key.clone(), open_catalog(key, catalog, &metadata).await?);
+        }
+        let default_catalog = default_catalog(&settings, &catalogs)?;
+        let caches = ScanCaches {
+            metadata,
+            manifests: ManifestCache::new(metadata_bytes / 2),
+            footers: FooterCache::new(metadata_bytes / 4),
+        };
+        Ok(Arc::new(Self {
+            catalogs,
+            default_catalog,
+            default_schema: settings.default_schema.clone(),
+            memory_limit_bytes: settings.memory.limit_bytes(),
+            caches: Arc::new(caches),
+            base: base_state(&settings)?,
+        }))
+    }
+
+    /// A session that starts in the server's default catalog and schema.
+    pub fn session(&self, tenant: impl Into<String>, user: impl Into<String>) -> Session {
+        Session::new(tenant, user, self.default_catalog.clone(), self.default_schema.clone())
+    }
+
+    /// Runs one statement. Queries run as their rows are polled; everything else has run when this returns.
+    ///
+    /// # Errors
+    /// Grouped by who can act; see [`Error`].
+    pub async fn query(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Answer> {
+        let query = self.begin(session);
+        let answer = match statement::parse(sql)? {
+            Statement::Query(statement) => self.rows(statement, session, &query).await.map(Answer::Rows),
+            Statement::Insert(insert) => write::insert(self, insert, session, &query).await.map(Answer::Done),
+            other => ddl::execute(self, other, session, &query).await,
+        };
+        answer.map_err(|error| query.explain(error))
+    }
+
+    /// What a statement is, without running it.
+    ///
+    /// # Errors
+    /// As [`Engine::query`] would have given before it ran anything.
+    pub async fn describe(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Description> {
+        let query = self.begin(session);
+        match statement::parse(sql)? {
+            Statement::Query(statement) => {
+                let tables = self.pin(&statement, session, &query).await?;
+                let state = self.session_state(tables, session)?;
+                let logical = self.logical_plan(&state, statement).await?;
+                let schema = Arc::new(logical.schema().as_arrow().clone());
+                let mut parameters: Vec<_> = logical.get_parameter_fields()?.into_iter().collect();
+                parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
+                let parameters = parameters.into_iter().map(|(name, field)| match field {
+                    Some(field) => Arc::new(field.as_ref().clone().with_name(name)),
+                    None => Arc::new(Field::new(name, datafusion::arrow::datatypes::DataType::Null, true)),
+                });
+                let parameters = Arc::new(Schema::new(parameters.collect::<Vec<_>>()));
+                Ok(Description { kind: StatementKind::Query, schema, parameters })
+            }
+            Statement::Insert(_) => Ok(Description::update()),
+            other => Ok(ddl::describe(&other)),
+        }
+    }
+
+    /// Writes rows into a table, columns matched by name. Returns the rows written.
+    ///
+    /// # Errors
+    /// If the table does not fit the mode, or the rows do not fit the table; then nothing is committed.
+    pub async fn ingest(
+        self: &Arc<Self>,
+        table: &TableName,
+        mode: IngestMode,
+        rows: SendableRecordBatchStream,
+        session: &Session,
+    ) -> Result<u64> {
+        let query = self.begin(session);
+        let written = write::ingest(self, table, mode, rows, &query).await;
+        written.map_err(|error| query.explain(error))
+    }
+
+    /// The catalogs, sorted.
+    pub fn catalog_names(&self) -> Vec<String> {
+        self.catalogs.keys().cloned().collect()
+    }
+
+    /// The catalog of names without one.
+    pub fn default_catalog(&self) -> Option<String> {
+        self.default_catalog.clone()
+    }
+
+    /// A catalog by name.
+    ///
+    /// # Errors
+    /// `NotFound`, with the nearest name.
+    pub fn catalog(&self, name: &str) -> Result<Arc<dyn Catalog>> {
+        self.catalogs.get(name).cloned().ok_or_else(|| {
+            let hint = did_you_mean(name, self.catalogs.keys().cloned());
+            Error::NotFound { kind: "catalog", name: name.to_owned(), hint }
+        })
+    }
+
+    /// The columns of a table, with field ids, as the engine types them.
+    ///
+    /// # Errors
+    /// If the table is not there or has a column that cannot be read.
+    pub async fn table_schema(&self, catalog: &str, table: &TableIdent) -> Result<SchemaRef> {
+        let table = self.catalog(catalog)?.load_table(table).await?;
+        self.arrow_schema(&table)
+    }
+
+    pub(crate) fn arrow_schema(&self, table: &Table) -> Result<SchemaRef> {
+        types::arrow_schema(table.metadata.current_schema())
+            .map_err(|error| Error::unsupported(format!("table {}", table.ident), error.to_string()))
+    }
+
+    /// Pins, plans, places and executes a query.
+    pub(crate) async fn rows(
+        self: &Arc<Self>,
+        statement: DFStatement,
+        session: &Session,
+        query: &Arc<QueryContext>,
+    ) -> Result<RowStream> {
+        let reports = explain::Report::wanted(&statement);
+        let tables = self.pin(&statement, session, query).await?;
+        let planned = self.plan(statement, tables, session).await?;
+        let stream = self.execute(planned, query)?;
+        Ok(RowStream::new(Arc::clone(query), explain::append_report(stream, reports, query)))
+    }
+
+    /// The rows of a query that feeds a write, with their columns.
+    pub(crate) async fn run_source(
+        self: &Arc<Self>,
+        statement: DFStatement,
+        session: &Session,
+        query: &Arc<QueryContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let tables = self.pin(&statement, session, query).await?;
+        let planned = self.plan(statement, tables, session).await?;
+        self.execute(planned, query)
+    }
+
+    pub(crate) fn begin(&self, session: &Session) -> Arc<QueryContext> {
+        QueryContext::new(session.tenant(), self.memory_limit_bytes)
+    }
+
+    pub(crate) fn base_state(&self) -> &SessionState {
+        &self.base
+    }
+
+    pub(crate) fn scan_caches(&self) -> &Arc<ScanCaches> {
+        &self.caches
+    }
+
+    /// The pools that all queries share.
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeEnv> {
+        self.base.runtime_env()
+    }
+}
+
+/// The catalog of names without one: the one named, or the only one.
+fn default_catalog(settings: &Settings, catalogs: &BTreeMap<String, Arc<dyn Catalog>>) -> Result<Option<String>> {
+    match &settings.default_catalog {
+        Some(name) if catalogs.contains_key(name) => Ok(Some(name.clone())),
+        Some(name) => Err(Error::Settings {
+            setting: "server.default_catalog".to_owned(),
+            message: format!(
+                "there is no catalog {name}; the catalogs are: {}",
+                catalogs.keys().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        }),
+        None if catalogs.len() == 1 => Ok(catalogs.keys().next().cloned()),
+        None => Ok(None),
+    }
+}
+
+/// What every query's state begins from: functions, rules, pools and options.
+fn base_state(settings: &Settings) -> Result<SessionState> {
+    let mut config = SessionConfig::new().with_information_schema(false).with_create_default_catalog_and_schema(false);
+    if let Some(partitions) = settings.execution.target_partitions {
+        config = config.with_target_partitions(partitions);
+    }
+    let options = config.options_mut();
+    options.execution.parquet.coerce_int96 = Some("us".to_owned());
+    options.execution.parquet.pushdown_filters = false;
+    options.execution.time_zone = Some("UTC".to_owned());
+    let mut builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime(settings)?)
+        .with_default_features()
+        .with_physical_optimizer_rules(physical_optimizer_rules());
+    for function in polynya_udfs::all_scalar_functions() {
+        builder.scalar_functions().get_or_insert_default().push(function);
+    }
+    Ok(builder.build())
+}
+
+fn runtime(settings: &Settings) -> Result<Arc<RuntimeEnv>> {
+    let limit = usize::try_from(settings.memory.limit_bytes()).unwrap_or(usize::MAX);
+    let largest = std::num::NonZeroUsize::new(3).ok_or_else(|| Error::Internal("3 is zero".to_owned()))?;
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limit), largest);
+    let mode = match &settings.memory.spill_dir {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).map_err(|error| Error::Settings {
+                setting: "memory.spill_dir".to_owned(),
+                message: format!("{} cannot be created: {error}", folder.display()),
+            })?;
+            DiskManagerMode::Directories(vec![folder.clone()])
+        }
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default()
+        .with_mode(mode)
+        .with_max_temp_directory_size(settings.memory.spill_limit.as_u64());
+    let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
+    Ok(builder.build_arc()?)
+}

@@ -1,0 +1,190 @@
+//! Why a statement failed, grouped by who can act on it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use parquet::errors::ParquetError;
+
+/// The result of an engine operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a statement failed, grouped by who can act on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // ---- The caller's statement.
+    /// The text is not SQL that this engine knows; the message points at the place.
+    #[error("syntax error: {message}")]
+    Syntax {
+        /// What was found and what was expected, with line and column where known.
+        message: String,
+    },
+    /// A name in the statement names nothing.
+    #[error("{kind} {name} does not exist{hint}")]
+    NotFound {
+        /// `table`, `schema`, `catalog`, `column`, `setting`.
+        kind: &'static str,
+        /// The name as the user wrote it, completed.
+        name: String,
+        /// Empty, or a next step that starts with a separator, such as `: did you mean orders?`.
+        hint: String,
+    },
+    /// The thing to create is there already.
+    #[error("{kind} {name} already exists")]
+    AlreadyExists {
+        /// `table` or `schema`.
+        kind: &'static str,
+        /// The full name.
+        name: String,
+    },
+    /// The statement is wrong in a way that only the caller can mend.
+    #[error("{0}")]
+    Invalid(String),
+    /// A feature of SQL or of a table that is not there yet.
+    #[error("{what} is not supported: {feature}")]
+    Unsupported {
+        /// The table and file, or the statement.
+        what: String,
+        /// The feature, and the next step if there is one.
+        feature: String,
+    },
+    /// A value cannot be stored in, or converted to, what the statement asks for.
+    #[error("{0}")]
+    Data(String),
+    /// The query needs more memory than it may have.
+    #[error(
+        "the query needs more memory than its limit of {limit_bytes} bytes (setting memory.limit): {message}. \
+         Raise the limit, or set memory.spill_dir to a folder with more free space"
+    )]
+    MemoryLimit {
+        /// The limit in force, in bytes.
+        limit_bytes: u64,
+        /// Which operator asked for how much.
+        message: String,
+    },
+    /// The client, or an operator, stopped the query.
+    #[error("the query was cancelled")]
+    Cancelled,
+
+    // ---- The operator's settings.
+    /// A setting is unknown or has a bad value.
+    #[error("setting {setting}: {message}")]
+    Settings {
+        /// The full key.
+        setting: String,
+        /// What is wrong and what is expected.
+        message: String,
+    },
+
+    // ---- A service below.
+    /// The catalog or the store failed; the source says which and how.
+    #[error(transparent)]
+    Catalog(#[from] polynya_catalog::Error),
+
+    /// A data file is not what its manifest says.
+    #[error("data file {location} is damaged or is not Parquet: {reason}")]
+    DamagedFile {
+        /// The full location.
+        location: String,
+        /// What the reader found.
+        reason: String,
+    },
+    /// A failure that several queries met at once, since they waited for the same file.
+    #[error("{0}")]
+    Shared(#[source] Arc<Error>),
+
+    // ---- Planning and execution.
+    /// The query engine refused the plan or failed while running it.
+    #[error("{}", describe(.0))]
+    Query(#[source] Box<DataFusionError>),
+
+    // ---- Our bug.
+    /// An invariant of ours did not hold.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// A name that names nothing, without a hint.
+    pub fn not_found(kind: &'static str, name: impl Into<String>) -> Self {
+        Self::NotFound { kind, name: name.into(), hint: String::new() }
+    }
+
+    /// A feature that is not there yet.
+    pub fn unsupported(what: impl Into<String>, feature: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into(), feature: feature.into() }
+    }
+}
+
+/// Unwraps DataFusion's layers of context, and takes back errors of ours that travelled through it.
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(source) => match source.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(source) => from_external(source),
+            },
+            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+                Ok(error) => error.into(),
+                Err(shared) => Error::Query(Box::new(DataFusionError::Shared(shared))),
+            },
+            DataFusionError::Context(context, inner) => match Error::from(*inner) {
+                Error::Query(inner) => Error::Query(Box::new(DataFusionError::Context(context, inner))),
+                ours => ours,
+            },
+            DataFusionError::Diagnostic(_, inner) => Error::from(*inner),
+            DataFusionError::Collection(mut errors) if !errors.is_empty() => Error::from(errors.swap_remove(0)),
+            DataFusionError::ParquetError(source) => match *source {
+                ParquetError::External(source) => Error::from(DataFusionError::External(source)),
+                other => Error::Query(Box::new(DataFusionError::ParquetError(Box::new(other)))),
+            },
+            DataFusionError::ArrowError(source, backtrace) => match *source {
+                ArrowError::ExternalError(source) => Error::from(DataFusionError::External(source)),
+                other => Error::Query(Box::new(DataFusionError::ArrowError(Box::new(other), backtrace))),
+            },
+            DataFusionError::SQL(parser, _) => Error::Syntax { message: parser.to_string() },
+            other => Error::Query(Box::new(other)),
+        }
+    }
+}
+
+/// Looks for an error of ours under the wrappings that travelled through other libraries.
+fn from_external(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    let source = match source.downcast::<polynya_catalog::Error>() {
+        Ok(catalog) => return Error::Catalog(*catalog),
+        Err(source) => source,
+    };
+    match source.downcast::<DataFusionError>() {
+        Ok(nested) => Error::from(*nested),
+        Err(source) => match source.downcast::<ParquetError>() {
+            Ok(nested) => Error::from(DataFusionError::ParquetError(nested)),
+            Err(source) => Error::Query(Box::new(DataFusionError::External(source))),
+        },
+    }
+}
+
+/// Errors of ours pass through DataFusion whole.
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Query(inner) => *inner,
+            ours => DataFusionError::External(Box::new(ours)),
+        }
+    }
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+/// DataFusion's message for a person: without its backtraces and its advice to file a bug upstream.
+fn describe(error: &DataFusionError) -> String {
+    let message = error.message().into_owned();
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(root) => format!("out of memory or disk: {root}"),
+        _ => message,
+    }
+}

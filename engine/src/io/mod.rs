@@ -1,0 +1,7 @@
+//! Data reads. Everything that the engine asks of an object store for a data file passes here, and only here.
+
+mod footers;
+mod reader;
+
+pub(crate) use footers::FooterCache;
+pub(crate) use reader::ReaderFactory;

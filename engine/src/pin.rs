@@ -1,0 +1,124 @@
+//! Names to one snapshot per table, so that every scan of a query agrees.
+//!
+//! In: a parsed statement. Out: each table it names, loaded from its catalog once. Reads catalogs and table metadata only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::sql::parser::Statement as DFStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use futures::{StreamExt, TryStreamExt};
+use iceberg::spec::{Schema as IcebergSchema, SnapshotRef, TableMetadata};
+use polynya_catalog::{Storage, Table};
+
+use crate::information_schema::{self, INFORMATION_SCHEMA};
+use crate::names::TableName;
+use crate::query::QueryContext;
+use crate::scan::{ColumnMapping, IcebergTableProvider};
+use crate::{Engine, Result, Session, types};
+
+/// Tables loaded at once.
+const CONCURRENT_LOADS: usize = 16;
+
+/// A table pinned to one snapshot.
+#[derive(Debug)]
+pub(crate) struct PinnedTable {
+    name: TableName,
+    table: Table,
+    snapshot: Option<SnapshotRef>,
+    arrow_schema: SchemaRef,
+    mapping: Arc<ColumnMapping>,
+}
+
+impl PinnedTable {
+    /// Pins the current snapshot, under the current schema.
+    pub(crate) fn current(name: TableName, table: Table, query: &QueryContext) -> Result<Self> {
+        let schema = Arc::clone(table.metadata.current_schema());
+        let arrow_schema = types::arrow_schema(&schema)
+            .map_err(|error| crate::Error::unsupported(format!("table {name}"), error.to_string()))?;
+        let mapping = Arc::new(ColumnMapping::of_table(&name.to_string(), &table.metadata, &schema)?);
+        let snapshot = table.metadata.current_snapshot().cloned();
+        let storage = table.storage.metered(Arc::clone(query.meter()));
+        Ok(Self { name, table: Table { storage, ..table }, snapshot, arrow_schema, mapping })
+    }
+
+    /// The full name, as errors give it.
+    pub(crate) fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    /// The snapshot; none if the table never had one.
+    pub(crate) fn snapshot(&self) -> Option<&SnapshotRef> {
+        self.snapshot.as_ref()
+    }
+
+    /// The metadata that the snapshot was pinned from.
+    pub(crate) fn metadata(&self) -> &TableMetadata {
+        &self.table.metadata
+    }
+
+    /// The schema that rows are given in.
+    pub(crate) fn iceberg_schema(&self) -> &IcebergSchema {
+        self.mapping.schema()
+    }
+
+    /// The same in Arrow, with field ids.
+    pub(crate) fn arrow_schema(&self) -> &SchemaRef {
+        &self.arrow_schema
+    }
+
+    /// How files' columns become the table's.
+    pub(crate) fn mapping(&self) -> &Arc<ColumnMapping> {
+        &self.mapping
+    }
+
+    /// The table's stores, counted for this query.
+    pub(crate) fn storage(&self) -> &Arc<Storage> {
+        &self.table.storage
+    }
+}
+
+/// The tables of a statement, by catalog, schema and table as the planner will ask for them.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct PinnedTables {
+    pub(crate) tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
+}
+
+impl Engine {
+    /// Pins every table that a statement names.
+    pub(crate) async fn pin(
+        self: &Arc<Self>,
+        statement: &DFStatement,
+        session: &Session,
+        query: &Arc<QueryContext>,
+    ) -> Result<PinnedTables> {
+        let (references, _ctes) = resolve_table_references(statement, true)?;
+        let loads = futures::stream::iter(references).map(|reference| self.pin_one(reference, session, query));
+        let tables = loads.buffer_unordered(CONCURRENT_LOADS).try_collect().await?;
+        Ok(PinnedTables { tables })
+    }
+
+    async fn pin_one(
+        self: &Arc<Self>,
+        reference: TableReference,
+        session: &Session,
+        query: &Arc<QueryContext>,
+    ) -> Result<(TableName, Arc<dyn TableProvider>)> {
+        if reference.schema() == Some(INFORMATION_SCHEMA) {
+            let catalog =
+                reference.catalog().map_or_else(|| self.current_catalog(session), |name| Ok(name.to_owned()))?;
+            let name =
+                TableName { catalog, schema: INFORMATION_SCHEMA.to_owned(), table: reference.table().to_owned() };
+            let provider = information_schema::table(self, &name)?;
+            return Ok((name, provider));
+        }
+        let asked = self.resolve_name(&reference, session)?;
+        let (found, table) = self.load_table(&asked).await?;
+        let pinned = Arc::new(PinnedTable::current(found, table, query)?);
+        let provider = IcebergTableProvider::new(pinned, Arc::clone(self.scan_caches()), Arc::clone(query));
+        Ok((asked, Arc::new(provider)))
+    }
+}

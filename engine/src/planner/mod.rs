@@ -1,0 +1,5 @@
+//! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
+
+mod guarded_filter_pushdown;
+
+pub(crate) use guarded_filter_pushdown::physical_optimizer_rules;

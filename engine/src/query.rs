@@ -1,0 +1,130 @@
+//! What belongs to one query while it lives: its id, its meter, and what planning learned about its files.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use datafusion::error::DataFusionError;
+use polynya_catalog::{RequestCounts, RequestMeter};
+
+use crate::Error;
+
+/// One query's identity and counters, shared by everything that works for it.
+#[derive(Debug)]
+pub struct QueryContext {
+    id: String,
+    tenant: String,
+    meter: Arc<RequestMeter>,
+    planning: PlanningCounts,
+    rows: AtomicU64,
+    started: Instant,
+    memory_limit_bytes: u64,
+}
+
+/// What planning considered and what it left out.
+#[derive(Debug, Default)]
+pub struct PlanningCounts {
+    pub(crate) manifests_considered: AtomicU64,
+    pub(crate) manifests_pruned: AtomicU64,
+    pub(crate) files_considered: AtomicU64,
+    pub(crate) files_pruned: AtomicU64,
+    pub(crate) bytes_to_read: AtomicU64,
+}
+
+/// What a query has used so far.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct QueryStats {
+    /// Manifests of the pinned snapshots.
+    pub manifests_considered: u64,
+    /// Manifests that no row could come from, never fetched.
+    pub manifests_pruned: u64,
+    /// Data files of the pinned snapshots, those of pruned manifests included.
+    pub files_considered: u64,
+    /// Data files that no row could come from, never opened.
+    pub files_pruned: u64,
+    /// GET requests, metadata included.
+    pub requests_get: u64,
+    /// HEAD requests.
+    pub requests_head: u64,
+    /// Bytes read from the store, metadata included.
+    pub bytes_read: u64,
+    /// Rows given to the client.
+    pub rows: u64,
+    /// Milliseconds since the query came.
+    pub elapsed_ms: u64,
+}
+
+impl QueryContext {
+    /// A query that starts now.
+    pub(crate) fn new(tenant: &str, memory_limit_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            tenant: tenant.to_owned(),
+            meter: Arc::new(RequestMeter::default()),
+            planning: PlanningCounts::default(),
+            rows: AtomicU64::new(0),
+            started: Instant::now(),
+            memory_limit_bytes,
+        })
+    }
+
+    /// The id that logs and errors name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whom the query is counted for.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// Time since the query came.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Counts every request that this query makes.
+    pub fn meter(&self) -> &Arc<RequestMeter> {
+        &self.meter
+    }
+
+    pub(crate) fn planning(&self) -> &PlanningCounts {
+        &self.planning
+    }
+
+    pub(crate) fn count_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> RequestCounts {
+        self.meter.snapshot()
+    }
+
+    /// What the query has used so far.
+    pub fn stats(&self) -> QueryStats {
+        let requests = self.requests();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        QueryStats {
+            manifests_considered: read(&self.planning.manifests_considered),
+            manifests_pruned: read(&self.planning.manifests_pruned),
+            files_considered: read(&self.planning.files_considered),
+            files_pruned: read(&self.planning.files_pruned),
+            requests_get: requests.get,
+            requests_head: requests.head,
+            bytes_read: requests.bytes_read,
+            rows: read(&self.rows),
+            elapsed_ms: self.started.elapsed().as_millis() as u64,
+        }
+    }
+
+    /// Gives an error the words that this query's user needs: which limit, which setting.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if let Error::Query(source) = &error
+            && let DataFusionError::ResourcesExhausted(message) = source.find_root()
+        {
+            return Error::MemoryLimit { limit_bytes: self.memory_limit_bytes, message: message.clone() };
+        }
+        error
+    }
+}

@@ -1,0 +1,38 @@
+//! Decoded manifests, kept between queries within a limit of bytes. Manifests are immutable: nothing is ever revalidated.
+
+use std::sync::Arc;
+
+use iceberg::spec::ManifestFile;
+use moka::future::Cache;
+use polynya_catalog::{Storage, read_manifest};
+
+use super::manifest::ManifestColumns;
+use crate::{Error, Result};
+
+/// Decoded manifests by location. Concurrent requests for one manifest make one fetch.
+#[derive(Debug, Clone)]
+pub(crate) struct ManifestCache {
+    manifests: Cache<String, Arc<ManifestColumns>>,
+}
+
+impl ManifestCache {
+    /// A cache that holds at most about `capacity_bytes`.
+    pub(crate) fn new(capacity_bytes: u64) -> Self {
+        let weigh = |location: &String, manifest: &Arc<ManifestColumns>| {
+            u32::try_from(location.len() + manifest.memory_bytes()).unwrap_or(u32::MAX)
+        };
+        Self { manifests: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
+    }
+
+    /// The manifest in columns, from memory or from the store.
+    pub(crate) async fn get(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Arc<ManifestColumns>> {
+        let load = async {
+            let manifest = read_manifest(storage, file).await?;
+            let file = file.clone();
+            let decode = move || Arc::new(ManifestColumns::decode(&file, &manifest));
+            tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Internal(error.to_string()))
+        };
+        let loaded = self.manifests.try_get_with_by_ref(&file.manifest_path, load).await;
+        loaded.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
+    }
+}

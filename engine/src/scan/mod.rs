@@ -1,0 +1,39 @@
+//! From a pinned table to rows: which files, which parts of them, and how their columns become the table's.
+//!
+//! ```text
+//! provider ─► planning ─► pruning ─► splits ─► source ─► (DataFusion's Parquet decoder) ─► batches
+//!                │           │                    │
+//!         manifest cache  statistics      schema mapping by field id, defaults, partition constants
+//! ```
+
+mod bucket;
+mod codec;
+mod containers;
+mod defaults;
+mod file;
+mod literals;
+mod manifest;
+mod manifest_cache;
+mod manifest_list;
+mod partition_bounds;
+mod planning;
+mod provider;
+mod pruning;
+mod schema_mapping;
+mod source;
+mod splits;
+mod statistics;
+
+use datafusion::arrow::datatypes::Field;
+
+pub use codec::ScanCodec;
+pub(crate) use file::IcebergFile;
+pub(crate) use manifest_cache::ManifestCache;
+pub(crate) use provider::{IcebergTableProvider, ScanCaches};
+pub(crate) use schema_mapping::ColumnMapping;
+pub use source::IcebergSource;
+
+/// The Iceberg field id of an Arrow field, as `types::arrow_schema` and Parquet readers record it.
+pub(crate) fn field_id(field: &Field) -> Option<i32> {
+    field.metadata().get(crate::types::FIELD_ID_KEY)?.parse().ok()
+}

@@ -1,0 +1,256 @@
+//! The scan's `FileSource`: DataFusion's Parquet source with our reader, our column mapping, and our missing columns.
+//!
+//! The seam to keep clean: which rows of which columns is decided here and in `planning`; where their bytes come from is
+//! the reader's business (`io`). DataFusion's own codec does not know this type, so it falls to [`super::ScanCodec`].
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, internal_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::object_store::ObjectStore;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
+use datafusion_datasource::morsel::{MorselPlanner, Morselizer};
+use parking_lot::Mutex;
+
+use super::defaults::MissingColumns;
+use super::file::IcebergFile;
+use super::manifest::PartitionConstants;
+use super::schema_mapping::ColumnMapping;
+use crate::io::ReaderFactory;
+
+/// Reads the data files of one Iceberg table.
+#[derive(Clone)]
+pub struct IcebergSource {
+    parquet: ParquetSource,
+    scan: Arc<ScanContext>,
+}
+
+/// What every file of a scan shares.
+#[derive(Debug)]
+pub(crate) struct ScanContext {
+    /// The catalog that the table belongs to: workers find their store by it.
+    pub(crate) catalog: String,
+    /// How files' columns become the table's.
+    pub(crate) mapping: Arc<ColumnMapping>,
+    /// Opens files.
+    pub(crate) readers: Arc<ReaderFactory>,
+}
+
+impl IcebergSource {
+    /// A source whose Parquet side was configured already: projection, predicate, options.
+    pub(crate) fn new(parquet: ParquetSource, scan: Arc<ScanContext>) -> Self {
+        let readers = Arc::clone(&scan.readers);
+        Self { parquet: parquet.with_parquet_file_reader_factory(readers), scan }
+    }
+
+    /// The Parquet side, for the codec.
+    pub(crate) fn parquet(&self) -> &ParquetSource {
+        &self.parquet
+    }
+
+    /// What every file of the scan shares.
+    pub(crate) fn scan(&self) -> &Arc<ScanContext> {
+        &self.scan
+    }
+
+    fn rewrap(&self, source: &Arc<dyn FileSource>) -> Result<Arc<dyn FileSource>> {
+        match source.downcast_ref::<ParquetSource>() {
+            Some(parquet) => Ok(Arc::new(Self { parquet: parquet.clone(), scan: Arc::clone(&self.scan) })),
+            None => internal_err!("the Parquet source became a {} source", source.file_type()),
+        }
+    }
+}
+
+impl Debug for IcebergSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IcebergSource").field("table", &self.scan.mapping.table()).finish_non_exhaustive()
+    }
+}
+
+impl FileSource for IcebergSource {
+    fn create_file_opener(
+        &self,
+        _object_store: Arc<dyn ObjectStore>,
+        _base_config: &FileScanConfig,
+        _partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        internal_err!("Iceberg scans open files as morsels")
+    }
+
+    fn create_morselizer(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        base_config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Box<dyn Morselizer>> {
+        Ok(Box::new(IcebergMorselizer {
+            source: self.clone(),
+            object_store,
+            config: base_config.clone(),
+            partition,
+            missing: MissingColumns::new(self.scan.mapping.schema()),
+            by_constants: Mutex::default(),
+        }))
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.parquet.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        let source = self.parquet.with_batch_size(batch_size);
+        self.rewrap(&source).unwrap_or(source)
+    }
+
+    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        self.parquet.filter()
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.parquet.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.parquet.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        "iceberg"
+    }
+
+    fn fmt_extra(&self, t: DisplayFormatType, f: &mut Formatter) -> fmt::Result {
+        write!(f, ", table={}", self.scan.mapping.table())?;
+        self.parquet.fmt_extra(t, f)
+    }
+
+    /// Byte ranges are cut where row groups start, when the scan is planned; not again.
+    fn supports_repartitioning(&self) -> bool {
+        false
+    }
+
+    fn try_pushdown_filters(
+        &self,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        // Parquet statistics leave NaN out, and NaN compares above every number: a filter on floats cannot skip by them.
+        let schema = self.parquet.table_schema().table_schema();
+        let safe: Vec<bool> = filters.iter().map(|filter| !mentions_float(filter, schema)).collect();
+        let pushable =
+            filters.iter().zip(&safe).filter(|(_, safe)| **safe).map(|(filter, _)| Arc::clone(filter)).collect();
+        let pushed = self.parquet.try_pushdown_filters(pushable, config)?;
+        let mut answers = pushed.filters.into_iter();
+        let filters =
+            safe.iter().map(|safe| if *safe { answers.next().unwrap_or(PushedDown::No) } else { PushedDown::No });
+        let mut propagation = FilterPushdownPropagation::with_parent_pushdown_result(filters.collect());
+        if let Some(source) = pushed.updated_node {
+            propagation = propagation.with_updated_node(self.rewrap(&source)?);
+        }
+        Ok(propagation)
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+        eq_properties: &EquivalenceProperties,
+    ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        Ok(match self.parquet.try_pushdown_sort(order, eq_properties)? {
+            SortOrderPushdownResult::Exact { inner } => SortOrderPushdownResult::Exact { inner: self.rewrap(&inner)? },
+            SortOrderPushdownResult::Inexact { inner } => {
+                SortOrderPushdownResult::Inexact { inner: self.rewrap(&inner)? }
+            }
+            SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
+        })
+    }
+
+    fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
+        self.parquet.reorder_files(files)
+    }
+
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
+        self.parquet.try_pushdown_projection(projection)?.map(|source| self.rewrap(&source)).transpose()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.parquet.apply_expressions(f)
+    }
+}
+
+/// Whether a filter reads a floating-point column.
+fn mentions_float(filter: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> bool {
+    let mut found = false;
+    let visited = filter.apply(|node| {
+        if let Some(column) = node.downcast_ref::<Column>() {
+            found |= schema.field_with_name(column.name()).is_ok_and(|field| holds_float(field.data_type()));
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found || visited.is_err()
+}
+
+fn holds_float(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().any(|field| holds_float(field.data_type())),
+        other => other.is_floating(),
+    }
+}
+
+/// Opens files through DataFusion's Parquet morselizer, one for each distinct tuple of partition constants.
+struct IcebergMorselizer {
+    source: IcebergSource,
+    object_store: Arc<dyn ObjectStore>,
+    config: FileScanConfig,
+    partition: usize,
+    missing: MissingColumns,
+    by_constants: Mutex<HashMap<Option<usize>, Arc<dyn Morselizer>>>,
+}
+
+impl IcebergMorselizer {
+    /// The morselizer for files with these constants; files of one partition share the allocation, so its address is the key.
+    fn inner(&self, constants: Option<&Arc<PartitionConstants>>) -> Result<Arc<dyn Morselizer>> {
+        let key = constants.map(|constants| Arc::as_ptr(constants) as usize);
+        if let Some(known) = self.by_constants.lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let mut config = self.config.clone();
+        config.expr_adapter_factory = Some(Arc::new(self.missing.with_constants(constants.cloned())));
+        let store = Arc::clone(&self.object_store);
+        let morselizer: Arc<dyn Morselizer> =
+            Arc::from(self.source.parquet.create_morselizer(store, &config, self.partition)?);
+        self.by_constants.lock().insert(key, Arc::clone(&morselizer));
+        Ok(morselizer)
+    }
+}
+
+impl Debug for IcebergMorselizer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IcebergMorselizer").field("partition", &self.partition).finish_non_exhaustive()
+    }
+}
+
+impl Morselizer for IcebergMorselizer {
+    fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        let constants = match IcebergFile::of(&file) {
+            Some(file) => file.constants.clone(),
+            None => {
+                return internal_err!("a scan of {} met a file that it did not plan", self.source.scan.mapping.table());
+            }
+        };
+        self.inner(constants.as_ref())?.plan_file(file)
+    }
+}

@@ -1,0 +1,82 @@
+//! What an operator may change about the engine: plain values with defaults, read by the server from `polynya.toml`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use polynya_catalog::CatalogSettings;
+
+/// Everything the engine can be told. Unknown keys are errors.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The catalogs, by the name that users type.
+    pub catalog: BTreeMap<String, CatalogSettings>,
+    /// The catalog of names without one. Default: the only catalog, if there is just one.
+    pub default_catalog: Option<String>,
+    /// The schema of names without one.
+    pub default_schema: Option<String>,
+    /// Memory for queries.
+    pub memory: MemorySettings,
+    /// How queries run.
+    pub execution: ExecutionSettings,
+    /// What is kept between queries.
+    pub cache: CacheSettings,
+}
+
+/// Memory for queries, and where they go when it is not enough.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemorySettings {
+    /// The memory that all queries together may hold, in bytes. Default: 60% of the machine's.
+    pub limit: Option<ByteSize>,
+    /// Folder for what joins, sorts and aggregates spill. Default: the system's temporary folder.
+    pub spill_dir: Option<PathBuf>,
+    /// The disk that all queries together may fill by spilling, in bytes. Default: 100 GiB.
+    pub spill_limit: ByteSize,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self { limit: None, spill_dir: None, spill_limit: ByteSize::gib(100) }
+    }
+}
+
+impl MemorySettings {
+    /// The limit in force, in bytes.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit.map_or_else(|| machine_memory_bytes() / 10 * 6, |limit| limit.as_u64())
+    }
+}
+
+/// How queries run.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExecutionSettings {
+    /// Partitions that one query is divided into. Default: the number of cores.
+    pub target_partitions: Option<usize>,
+}
+
+/// What is kept between queries.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Memory for decoded table metadata, manifests and Parquet footers, in bytes. Default: 512 MiB.
+    pub metadata_bytes: ByteSize,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { metadata_bytes: ByteSize::mib(512) }
+    }
+}
+
+/// The memory of this machine or container, in bytes; 8 GiB where it cannot be told.
+fn machine_memory_bytes() -> u64 {
+    let cgroup = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+    });
+    [cgroup, meminfo].into_iter().flatten().min().unwrap_or(8 << 30)
+}
