@@ -61,10 +61,7 @@ fn buckets_follow_the_published_hashes() {
         (Arc::new(TimestampMicrosecondArray::from(vec![1_510_871_468_000_000])), -2_047_944_441),
         (Arc::new(TimestampMicrosecondArray::from(vec![1_510_871_468_000_001])), -1_207_196_810),
         (Arc::new(TimestampNanosecondArray::from(vec![1_510_871_468_000_001_001])), -1_207_196_810),
-        (
-            Arc::new(TimestampMicrosecondArray::from(vec![1_510_871_468_000_000]).with_timezone("UTC")),
-            -2_047_944_441,
-        ),
+        (Arc::new(TimestampMicrosecondArray::from(vec![1_510_871_468_000_000]).with_timezone("UTC")), -2_047_944_441),
         (Arc::new(StringViewArray::from(vec!["iceberg"])), 1_210_000_089),
         (Arc::new(StringArray::from(vec!["iceberg"])), 1_210_000_089),
         (Arc::new(FixedSizeBinaryArray::from(vec![&uuid])), 1_488_055_340),
@@ -129,7 +126,9 @@ fn every_day_of_eight_centuries_has_the_right_month() {
 #[test]
 fn nanoseconds_before_1970_round_down() {
     let input: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![-1, -1_000, 999]));
-    for (unit, expected) in [(Transform::Year, [-1, -1, 0]), (Transform::Month, [-1, -1, 0]), (Transform::Hour, [-1, -1, 0])] {
+    for (unit, expected) in
+        [(Transform::Year, [-1, -1, 0]), (Transform::Month, [-1, -1, 0]), (Transform::Hour, [-1, -1, 0])]
+    {
         let result = apply(&unit, &input).expect("applies");
         assert_eq!(result.as_primitive::<Int32Type>().values().to_vec(), expected, "{unit}");
     }
