@@ -44,13 +44,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn new(table: &Table) -> Result<Self> {
+    pub(super) fn new(table: &Table) -> Self {
         let metadata = &table.metadata;
         let folder = match metadata.properties().get("write.metadata.path") {
             Some(path) => path.trim_end_matches('/').to_string(),
             None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
         };
-        Ok(Self {
+        Self {
             table: table.clone(),
             snapshot_id: new_snapshot_id(metadata),
             commit_id: Uuid::new_v4(),
@@ -61,7 +61,7 @@ impl Written {
             merged: HashMap::new(),
             manifests: Vec::new(),
             lists: Vec::new(),
-        })
+        }
     }
 
     pub(super) fn snapshot_id(&self) -> i64 {

@@ -53,7 +53,7 @@ pub async fn commit(
     if changes.is_empty() {
         return Ok(table.clone());
     }
-    let mut written = Written::new(table)?;
+    let mut written = Written::new(table);
     let result = match manifests::write_added(table, &changes, &mut written).await {
         Ok(()) => run(catalog, table, &changes, options, &mut written).await,
         Err(error) => Err(Failure::Certain(error)),
@@ -102,7 +102,7 @@ async fn run(
             Outcome::Conflict(error) => error,
         };
         // A request that was repeated on the way conflicts with itself: look before concluding that others won.
-        current = outcome::reload(catalog, table).await.map_err(Failure::Unknown)?;
+        current = outcome::reload(catalog, table).await.map_err(outcome::of_reload)?;
         if outcome::holds(&current, written.snapshot_id()) {
             return Ok(current);
         }

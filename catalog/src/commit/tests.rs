@@ -1,1 +1,520 @@
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, Manifest, ManifestFile,
+    NestedField, PrimitiveType, Schema, SnapshotReference, SnapshotRetention, SortOrder, Struct, TableMetadata,
+    TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
+};
+use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use parking_lot::Mutex;
+
+use crate::metadata_cache::read_manifest_list;
+use crate::{Catalog, Error, NewTable, Result, Storage, Table, read_manifest};
+
+use super::*;
+
+/// What the catalog does to the next commit.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Another writer's append comes first.
+    OtherWriterFirst,
+    /// It takes effect, and the answer is lost.
+    AnswerLost,
+    /// It takes effect, and a repetition on the way is answered with a conflict.
+    ConflictsWithItself,
+    /// It takes no effect, and nobody says so.
+    RequestLost,
+    /// The catalog says no.
+    Refused,
+    /// The catalog is gone, for good.
+    Gone,
+}
+
+/// One table in memory, and the faults to come.
+#[derive(Debug)]
+struct FaultyCatalog {
+    table: Mutex<Table>,
+    faults: Mutex<VecDeque<Fault>>,
+    gone: Mutex<bool>,
+    commits: Mutex<u32>,
+}
+
+impl FaultyCatalog {
+    fn new(version: FormatVersion, properties: &[(&str, &str)], partitioned: bool) -> Self {
+        let storage = Storage::new(&HashMap::new()).expect("a storage");
+        let fields = [
+            NestedField::optional(1, "id", Type::Primitive(PrimitiveType::Long)),
+            NestedField::optional(2, "day", Type::Primitive(PrimitiveType::Int)),
+        ];
+        let schema = Schema::builder().with_fields(fields.map(Arc::new)).build().expect("a schema");
+        let mut spec = UnboundPartitionSpec::builder();
+        if partitioned {
+            spec = spec.add_partition_field(2, "day", Transform::Identity).expect("a field");
+        }
+        let properties: HashMap<String, String> =
+            [("commit.retry.min-wait-ms", "1"), ("commit.retry.max-wait-ms", "2")]
+                .iter()
+                .chain(properties)
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect();
+        let location = "memory://w/t".to_string();
+        let sort_order = SortOrder::unsorted_order();
+        let builder = TableMetadataBuilder::new(schema, spec.build(), sort_order, location, version, properties);
+        let metadata = builder.and_then(|builder| builder.build()).expect("metadata").metadata;
+        let table = Table {
+            catalog: "faulty".to_string(),
+            ident: TableIdent::from_strs(["ns", "t"]).expect("a name"),
+            metadata_location: "memory://w/t/metadata/0.json".to_string(),
+            metadata: Arc::new(metadata),
+            storage,
+        };
+        Self { table: Mutex::new(table), faults: Mutex::default(), gone: Mutex::new(false), commits: Mutex::new(0) }
+    }
+
+    fn with(self, faults: &[Fault]) -> Self {
+        self.faults.lock().extend(faults.iter().copied());
+        self
+    }
+
+    fn table(&self) -> Table {
+        self.table.lock().clone()
+    }
+
+    fn apply(&self, requirements: &[TableRequirement], updates: Vec<TableUpdate>) -> Result<Table> {
+        let mut table = self.table.lock();
+        for requirement in requirements {
+            requirement.check(Some(&table.metadata)).map_err(|error| Error::CommitConflict {
+                table: table.ident.to_string(),
+                message: error.to_string(),
+            })?;
+        }
+        let mut builder = TableMetadata::clone(&table.metadata).into_builder(Some(table.metadata_location.clone()));
+        for update in updates {
+            builder = update.apply(builder).expect("the update fits the metadata");
+        }
+        table.metadata = Arc::new(builder.build().expect("metadata").metadata);
+        *self.commits.lock() += 1;
+        Ok(table.clone())
+    }
+}
+
+fn not_here<T>() -> Result<T> {
+    Err(Error::Internal("not part of this test".to_string()))
+}
+
+#[async_trait]
+impl Catalog for FaultyCatalog {
+    fn name(&self) -> &str {
+        "faulty"
+    }
+    async fn list_namespaces(&self, _: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
+        not_here()
+    }
+    async fn namespace_properties(&self, _: &NamespaceIdent) -> Result<HashMap<String, String>> {
+        not_here()
+    }
+    async fn create_namespace(&self, _: &NamespaceIdent, _: HashMap<String, String>) -> Result<()> {
+        not_here()
+    }
+    async fn drop_namespace(&self, _: &NamespaceIdent) -> Result<()> {
+        not_here()
+    }
+    async fn list_tables(&self, _: &NamespaceIdent) -> Result<Vec<TableIdent>> {
+        not_here()
+    }
+    async fn create_table(&self, _: &TableIdent, _: NewTable) -> Result<Table> {
+        not_here()
+    }
+    async fn drop_table(&self, _: &TableIdent, _: bool) -> Result<()> {
+        not_here()
+    }
+    async fn rename_table(&self, _: &TableIdent, _: &TableIdent) -> Result<()> {
+        not_here()
+    }
+    async fn register_table(&self, _: &TableIdent, _: &str) -> Result<Table> {
+        not_here()
+    }
+
+    async fn load_table(&self, _: &TableIdent) -> Result<Table> {
+        match *self.gone.lock() {
+            true => Err(Error::Internal("gone".to_string())),
+            false => Ok(self.table()),
+        }
+    }
+
+    async fn commit_table(
+        &self,
+        ident: &TableIdent,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Table> {
+        let lost = || Error::Unavailable {
+            service: "catalog faulty".to_string(),
+            action: "commit".to_string(),
+            source: "connection reset".into(),
+        };
+        let conflict = || Error::CommitConflict { table: ident.to_string(), message: "sent twice".to_string() };
+        let fault = self.faults.lock().pop_front();
+        match fault {
+            None => self.apply(&requirements, updates),
+            Some(Fault::OtherWriterFirst) => {
+                let other = self.table();
+                let changes = ChangeSet::append(vec![file(&format!("other-{}", uuid::Uuid::new_v4()), 5, None)]);
+                let mut written = Written::new(&other);
+                manifests::write_added(&other, &changes, &mut written).await?;
+                let attempt = Attempt::write(&other, &changes, &CommitOptions::default(), &mut written).await?;
+                self.apply(&attempt.requirements, attempt.updates)?;
+                self.apply(&requirements, updates)
+            }
+            Some(Fault::AnswerLost) => self.apply(&requirements, updates).and(Err(lost())),
+            Some(Fault::ConflictsWithItself) => self.apply(&requirements, updates).and(Err(conflict())),
+            Some(Fault::RequestLost) => Err(lost()),
+            Some(Fault::Refused) => {
+                Err(Error::AccessDenied { service: "catalog faulty".into(), action: "commit".into(), source: None })
+            }
+            Some(Fault::Gone) => {
+                *self.gone.lock() = true;
+                Err(lost())
+            }
+        }
+    }
+}
+
+fn file(name: &str, rows: u64, day: Option<i32>) -> DataFile {
+    let partition = match day {
+        Some(day) => Struct::from_iter([Some(Literal::int(day))]),
+        None => Struct::empty(),
+    };
+    DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path(format!("memory://w/t/data/{name}.parquet"))
+        .file_format(DataFileFormat::Parquet)
+        .partition(partition)
+        .record_count(rows)
+        .file_size_in_bytes(rows * 10)
+        .lower_bounds(HashMap::from([(1, iceberg::spec::Datum::long(1))]))
+        .upper_bounds(HashMap::from([(1, iceberg::spec::Datum::long(9))]))
+        .build()
+        .expect("a file")
+}
+
+async fn append(catalog: &FaultyCatalog, files: Vec<DataFile>) -> Result<Table> {
+    commit(catalog, &catalog.table(), ChangeSet::append(files), &CommitOptions::default()).await
+}
+
+/// The manifests of the current snapshot, each with its entries.
+async fn contents(table: &Table) -> Vec<(ManifestFile, Manifest)> {
+    let snapshot = table.metadata.current_snapshot().expect("a snapshot");
+    let list = read_manifest_list(&table.storage, &table.metadata, snapshot).await.expect("a list");
+    let mut contents = Vec::new();
+    for file in list.entries() {
+        contents.push((file.clone(), read_manifest(&table.storage, file).await.expect("a manifest")));
+    }
+    contents
+}
+
+/// Each live file: its name, data sequence number, and snapshot id.
+async fn live_files(table: &Table) -> BTreeMap<String, (i64, i64)> {
+    let mut files = BTreeMap::new();
+    for (_, manifest) in contents(table).await {
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            let name = entry.file_path().rsplit('/').next().expect("a name").trim_end_matches(".parquet").to_string();
+            let state = (entry.sequence_number.expect("a number"), entry.snapshot_id.expect("an id"));
+            assert!(files.insert(name, state).is_none(), "{} is listed twice", entry.file_path());
+        }
+    }
+    files
+}
+
+async fn metadata_files(table: &Table) -> HashSet<String> {
+    table.storage.list("memory://w/t/metadata").await.expect("a list").into_iter().collect()
+}
+
+fn summary<'a>(table: &'a Table, name: &str) -> Option<&'a str> {
+    let snapshot = table.metadata.current_snapshot().expect("a snapshot");
+    snapshot.summary().additional_properties.get(name).map(String::as_str)
+}
+
+#[tokio::test]
+async fn appends_add_up_in_every_format_version() {
+    for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
+        let catalog = FaultyCatalog::new(version, &[], false);
+        append(&catalog, vec![file("a", 10, None), file("b", 20, None)]).await.expect("committed");
+        let table = append(&catalog, vec![file("c", 5, None)]).await.expect("committed");
+
+        let sequence_numbers: Vec<i64> = live_files(&table).await.values().map(|(number, _)| *number).collect();
+        let expected = if version == FormatVersion::V1 { vec![0, 0, 0] } else { vec![1, 1, 2] };
+        assert_eq!(sequence_numbers, expected, "{version:?}");
+        for (name, value) in [
+            ("added-data-files", "1"),
+            ("added-records", "5"),
+            ("added-files-size", "50"),
+            ("total-data-files", "3"),
+            ("total-records", "35"),
+            ("total-files-size", "350"),
+            ("total-delete-files", "0"),
+            ("changed-partition-count", "1"),
+            ("engine-name", "polynya"),
+        ] {
+            assert_eq!(summary(&table, name), Some(value), "{version:?} {name}");
+        }
+        let snapshot = table.metadata.current_snapshot().expect("a snapshot");
+        assert_eq!(snapshot.parent_snapshot_id(), table.metadata.history().first().map(|log| log.snapshot_id));
+        assert_eq!(snapshot.schema_id(), Some(table.metadata.current_schema_id()));
+        if version == FormatVersion::V3 {
+            assert_eq!(snapshot.row_range(), Some((30, 5)));
+            assert_eq!(table.metadata.next_row_id(), 35);
+            let ids: Vec<_> = contents(&table).await.iter().map(|(file, _)| file.first_row_id).collect();
+            assert_eq!(ids, [Some(30), Some(0)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn lost_attempts_are_made_again_on_the_winners_snapshot() {
+    for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
+        let catalog = FaultyCatalog::new(version, &[], false).with(&[Fault::OtherWriterFirst; 3]);
+        let table = append(&catalog, vec![file("mine", 10, None)]).await.expect("committed");
+        assert_eq!(live_files(&table).await.len(), 4, "{version:?}");
+        assert_eq!(summary(&table, "total-records"), Some("25"));
+        if version != FormatVersion::V1 {
+            assert_eq!(live_files(&table).await["mine"].0, 4, "the winners' sequence numbers come first");
+        }
+        if version == FormatVersion::V3 {
+            let ids: HashSet<_> = contents(&table).await.iter().map(|(file, _)| file.first_row_id).collect();
+            assert_eq!(ids, HashSet::from([Some(0), Some(5), Some(10), Some(15)]));
+        }
+        // Four manifests and four lists: the lists of our three lost attempts are gone.
+        assert_eq!(metadata_files(&table).await.len(), 8, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found() {
+    for fault in [Fault::AnswerLost, Fault::ConflictsWithItself] {
+        let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false).with(&[Fault::OtherWriterFirst, fault]);
+        let table = append(&catalog, vec![file("mine", 10, None)]).await.expect("committed");
+        assert_eq!(live_files(&table).await.len(), 2, "{fault:?}");
+        assert_eq!(*catalog.commits.lock(), 2, "{fault:?}: committed once");
+        assert_eq!(metadata_files(&table).await.len(), 4, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_stays_unknown_deletes_nothing() {
+    for fault in [Fault::RequestLost, Fault::Gone] {
+        let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false).with(&[fault]);
+        let table = catalog.table();
+        let mine = file("mine", 10, None);
+        table.storage.write(mine.file_path(), Bytes::from_static(b"rows")).await.expect("written");
+        let options = CommitOptions { cleanup_data_files: true, ..CommitOptions::default() };
+        let error =
+            commit(&catalog, &table, ChangeSet::append(vec![mine.clone()]), &options).await.expect_err("unknown");
+        assert!(matches!(error, Error::CommitUnknown { .. }), "{fault:?}: {error}");
+        assert_eq!(metadata_files(&table).await.len(), 2, "{fault:?}");
+        assert!(table.storage.exists(mine.file_path()).await.expect("an answer"), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_certainly_failed_leaves_no_files() {
+    for cleanup_data_files in [false, true] {
+        let catalog =
+            FaultyCatalog::new(FormatVersion::V2, &[], false).with(&[Fault::OtherWriterFirst, Fault::Refused]);
+        let table = catalog.table();
+        let mine = file("mine", 10, None);
+        table.storage.write(mine.file_path(), Bytes::from_static(b"rows")).await.expect("written");
+        let options = CommitOptions { cleanup_data_files, ..CommitOptions::default() };
+        let error =
+            commit(&catalog, &table, ChangeSet::append(vec![mine.clone()]), &options).await.expect_err("refused");
+        assert!(matches!(error, Error::AccessDenied { .. }), "{error}");
+        assert_eq!(metadata_files(&table).await.len(), 2, "only the other writer's");
+        assert_eq!(table.storage.exists(mine.file_path()).await.expect("an answer"), !cleanup_data_files);
+    }
+}
+
+#[tokio::test]
+async fn retries_end_where_the_table_says() {
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[("commit.retry.num-retries", "2")], false)
+        .with(&[Fault::OtherWriterFirst; 9]);
+    let error = append(&catalog, vec![file("mine", 10, None)]).await.expect_err("lost");
+    assert!(matches!(error, Error::CommitConflict { .. }), "{error}");
+    assert_eq!(catalog.faults.lock().len(), 6, "one attempt and two retries");
+    assert_eq!(metadata_files(&catalog.table()).await.len(), 6, "only the other writers'");
+
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[("commit.retry.num-retries", "many")], false);
+    let error = append(&catalog, vec![file("mine", 10, None)]).await.expect_err("not a number");
+    assert!(error.to_string().contains("commit.retry.num-retries"), "{error}");
+    assert_eq!(metadata_files(&catalog.table()).await.len(), 0);
+}
+
+#[tokio::test]
+async fn small_manifests_are_merged_and_nothing_about_their_files_changes() {
+    for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
+        let catalog = FaultyCatalog::new(version, &[("commit.manifest-merge.min-count", "5")], false);
+        let mut rows_at = 0;
+        let mut before = BTreeMap::new();
+        for number in 0..5 {
+            let table =
+                append(&catalog, vec![file(&format!("f{number}"), 10 + number, None)]).await.expect("committed");
+            before = live_files(&table).await;
+            rows_at += 10 + number;
+        }
+        assert_eq!(contents(&catalog.table()).await.len(), 5);
+        catalog.faults.lock().extend([Fault::OtherWriterFirst; 2]);
+        let table = append(&catalog, vec![file("last", 100, None)]).await.expect("committed");
+
+        let manifests = contents(&table).await;
+        // The other writers merged: the first of them five into one.
+        assert!(manifests.len() <= 4, "{version:?}: {}", manifests.len());
+        let after = live_files(&table).await;
+        assert_eq!(after.len(), 8, "{version:?}");
+        for (name, state) in &before {
+            assert_eq!(after.get(name), Some(state), "{version:?} {name}");
+        }
+        if version == FormatVersion::V3 {
+            let mut ids = HashSet::new();
+            for (manifest_file, manifest) in &manifests {
+                let mut next = manifest_file.first_row_id.expect("assigned") as i64;
+                for entry in manifest.entries() {
+                    let first = entry.data_file.first_row_id().unwrap_or_else(|| {
+                        let first = next;
+                        next += entry.record_count() as i64;
+                        first
+                    });
+                    for id in first..first + entry.record_count() as i64 {
+                        assert!(ids.insert(id), "row id {id} is given twice");
+                    }
+                    if entry.file_path().contains("/f0.") {
+                        assert_eq!(first, 0);
+                    }
+                    if entry.file_path().contains("/f1.") {
+                        assert_eq!(first, 10);
+                    }
+                }
+            }
+            assert!(table.metadata.next_row_id() >= rows_at + 100);
+        }
+    }
+}
+
+#[tokio::test]
+async fn merging_serves_retries_and_can_be_turned_off() {
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[("commit.manifest-merge.enabled", "false")], false);
+    for number in 0..120 {
+        append(&catalog, vec![file(&format!("f{number}"), 1, None)]).await.expect("committed");
+    }
+    assert_eq!(contents(&catalog.table()).await.len(), 120);
+
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false);
+    for number in 0..250 {
+        append(&catalog, vec![file(&format!("f{number}"), 1, None)]).await.expect("committed");
+    }
+    let table = catalog.table();
+    assert_eq!(live_files(&table).await.len(), 250);
+    assert_eq!(summary(&table, "total-data-files"), Some("250"));
+    assert!(contents(&table).await.len() <= 102, "{}", contents(&table).await.len());
+}
+
+#[tokio::test]
+async fn many_files_make_several_manifests() {
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[("commit.manifest.target-size-bytes", "10000")], true);
+    let files = (0..2000).map(|number| file(&format!("f{number}"), 1, Some(number % 7))).collect();
+    let table = append(&catalog, files).await.expect("committed");
+    let manifests = contents(&table).await;
+    assert!((4..40).contains(&manifests.len()), "{}", manifests.len());
+    for (file, _) in &manifests {
+        assert!(file.manifest_length < 20_000, "{}", file.manifest_length);
+        assert_eq!(file.partitions.as_ref().map(Vec::len), Some(1));
+    }
+    assert_eq!(live_files(&table).await.len(), 2000);
+    assert_eq!(summary(&table, "changed-partition-count"), Some("7"));
+}
+
+#[tokio::test]
+async fn two_writers_at_once_lose_nothing() {
+    let catalog = Arc::new(FaultyCatalog::new(FormatVersion::V2, &[("commit.retry.num-retries", "1000")], false));
+    let writers = (0..4).map(|writer| {
+        let catalog = Arc::clone(&catalog);
+        async move {
+            for number in 0..25 {
+                let files = vec![file(&format!("{writer}-{number}"), 1, None)];
+                append(&catalog, files).await.expect("committed");
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    futures::future::join_all(writers).await;
+    let table = catalog.table();
+    assert_eq!(live_files(&table).await.len(), 100);
+    assert_eq!(table.metadata.snapshots().len(), 100);
+    assert_eq!(summary(&table, "total-records"), Some("100"));
+}
+
+#[tokio::test]
+async fn files_that_do_not_fit_the_table_are_refused_before_anything_is_written() {
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[], true);
+    let twice = vec![file("a", 1, Some(1)), file("a", 1, Some(1))];
+    let wrong_type = DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path("memory://w/t/data/x.parquet".to_string())
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::from_iter([Some(Literal::string("monday"))]))
+        .record_count(1)
+        .file_size_in_bytes(1)
+        .build()
+        .expect("a file");
+    for files in [twice, vec![file("a", 1, None)], vec![wrong_type]] {
+        let error = append(&catalog, files).await.expect_err("refused");
+        assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    }
+    let table = catalog.table();
+    let mut delete = ChangeSet::append(vec![file("a", 1, Some(1))]);
+    delete.removed_files.push("memory://w/t/data/b.parquet".to_string());
+    let overwrite = ChangeSet { operation: iceberg::spec::Operation::Overwrite, ..ChangeSet::append(vec![]) };
+    for changes in [delete, overwrite] {
+        let error = commit(&catalog, &table, changes, &CommitOptions::default()).await.expect_err("not supported");
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+    let table = append(&catalog, vec![]).await.expect("nothing to do");
+    assert!(table.metadata.current_snapshot().is_none());
+    assert_eq!(metadata_files(&table).await.len(), 0);
+}
+
+#[tokio::test]
+async fn what_other_writers_change_about_the_table_is_seen() {
+    // A table of the same name that is another table.
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false);
+    let stale = FaultyCatalog::new(FormatVersion::V2, &[], false).table();
+    let stale = Table { storage: Arc::clone(&catalog.table().storage), ..stale };
+    let changes = ChangeSet::append(vec![file("a", 1, None)]);
+    let error = commit(&catalog, &stale, changes, &CommitOptions::default()).await.expect_err("another table");
+    assert!(matches!(&error, Error::CommitConflict { message, .. } if message.contains("dropped")), "{error}");
+    assert_eq!(metadata_files(&stale).await.len(), 0);
+
+    // How long the branch keeps snapshots is not forgotten by the next append.
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false);
+    let table = append(&catalog, vec![file("a", 1, None)]).await.expect("committed");
+    let snapshot_id = table.metadata.current_snapshot_id().expect("a snapshot");
+    let retention = SnapshotRetention::branch(Some(7), Some(1000), None);
+    let reference = SnapshotReference::new(snapshot_id, retention.clone());
+    let update = TableUpdate::SetSnapshotRef { ref_name: "main".to_string(), reference };
+    catalog.apply(&[], vec![update]).expect("set");
+    let table = append(&catalog, vec![file("b", 1, None)]).await.expect("committed");
+    let json = serde_json::to_value(table.metadata.as_ref()).expect("json");
+    assert_eq!(json["refs"]["main"]["min-snapshots-to-keep"], 7);
+}
+
+#[tokio::test]
+async fn timestamps_never_go_back() {
+    let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false);
+    for number in 0..5 {
+        append(&catalog, vec![file(&format!("f{number}"), 1, None)]).await.expect("committed");
+    }
+    let table = catalog.table();
+    let times: Vec<i64> = table.metadata.history().iter().map(|log| log.timestamp_ms).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}

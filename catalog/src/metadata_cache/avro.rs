@@ -88,7 +88,7 @@ fn rewrite(bytes: Bytes, target: Codec) -> std::io::Result<Bytes> {
         check_counts(input, &header.sync)?;
         return Ok(bytes);
     }
-    let mut output = header.with_codec(target);
+    let mut output = header.with_codec_name(target.name());
     while !input.0.is_empty() {
         let (count, block) = input.block(&header.sync)?;
         let block = header.codec.decompress(block, limit)?;
@@ -152,10 +152,11 @@ impl<'a> Header<'a> {
         Ok(Self { metadata, codec, sync: input.take(SYNC_BYTES)?.to_vec() })
     }
 
-    fn with_codec(&self, codec: Codec) -> Vec<u8> {
+    /// The same header, with another codec.
+    fn with_codec_name(&self, codec: &[u8]) -> Vec<u8> {
         let mut output = MAGIC.to_vec();
         put_long(&mut output, self.metadata.len() as i64 + 1);
-        for (key, value) in self.metadata.iter().copied().chain([(CODEC, codec.name())]) {
+        for (key, value) in self.metadata.iter().copied().chain([(CODEC, codec)]) {
             put_bytes(&mut output, key);
             put_bytes(&mut output, value);
         }
@@ -235,4 +236,27 @@ fn snappy(block: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
 
 fn bad(found: &str) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, found.to_string())
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// The blocks of an uncompressed container, each changed, under another codec's name.
+    pub(in crate::metadata_cache) fn rewritten(
+        bytes: &[u8],
+        codec: &str,
+        compress: impl Fn(&[u8]) -> Vec<u8>,
+    ) -> Vec<u8> {
+        let mut input = Input(bytes);
+        let header = Header::read(&mut input).expect("a header");
+        let mut output = header.with_codec_name(codec.as_bytes());
+        while !input.0.is_empty() {
+            let (count, block) = input.block(&header.sync).expect("a block");
+            put_long(&mut output, count);
+            put_bytes(&mut output, &compress(block));
+            output.extend_from_slice(&header.sync);
+        }
+        output
+    }
 }
