@@ -28,6 +28,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Capabilities {
     /// Tables can be renamed.
     pub rename: bool,
+    /// Of several that create a table of one name at once, all but one are told that it exists.
+    pub exclusive_creation: bool,
+    /// Dropping a table without purge keeps its files.
+    pub drop_keeps_files: bool,
     /// A metadata file can be given a name.
     pub register: bool,
     /// A table can be moved to another namespace.
@@ -47,6 +51,8 @@ pub struct Capabilities {
 impl Capabilities {
     /// Everything.
     pub const ALL: Self = Self {
+        exclusive_creation: true,
+        drop_keeps_files: true,
         rename: true,
         register: true,
         rename_across_namespaces: true,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use iceberg::spec::Schema;
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use tokio::sync::OnceCell;
 
@@ -28,6 +29,7 @@ use self::wire::{
     CommitTableRequest, CreateNamespaceRequest, CreateTableRequest, ListNamespacesResponse, ListTablesResponse,
     NamespaceResponse, RegisterTableRequest, RenameTableRequest, TableResponse,
 };
+use crate::metadata_cache::read_table_metadata;
 use crate::settings::CatalogSettings;
 use crate::{Catalog, Error, NewTable, Result, Table};
 
@@ -45,6 +47,10 @@ impl RestCatalog {
     pub(crate) fn new(name: &str, settings: CatalogSettings) -> Result<Self> {
         session::address(name, &settings)?;
         Ok(Self { name: name.to_owned(), settings, session: OnceCell::new(), stores: Stores::default() })
+    }
+
+    fn table_exists(&self, table: &TableIdent) -> Error {
+        Error::TableExists { catalog: self.name.clone(), table: table.to_string() }
     }
 
     async fn session(&self) -> Result<&Arc<Session>> {
@@ -89,6 +95,32 @@ impl RestCatalog {
         let answer = session.client.parse(purpose, body).await?;
         self.table(session, ident, purpose, answer)
     }
+}
+
+/// A service that cannot read a table's metadata file may answer with an empty table instead (SeaweedFS does). That would
+/// be a wrong answer to every query, so a table without any column is compared with its file.
+async fn check_not_invented(table: &Table) -> Result<()> {
+    if table.metadata.last_column_id() > 0 {
+        return Ok(());
+    }
+    let (written, _) = read_table_metadata(&table.storage, &table.metadata_location).await?;
+    if written.uuid() == table.metadata.uuid() {
+        return Ok(());
+    }
+    Err(Error::Malformed {
+        location: table.metadata_location.clone(),
+        kind: "metadata file",
+        source: "the catalog answers with an empty table in its place".into(),
+    })
+}
+
+/// Whether two schemas have the same columns; a service assigns ids of its own.
+fn same_columns(one: &Schema, other: &Schema) -> bool {
+    let columns = |schema: &Schema| {
+        let fields = schema.as_struct().fields();
+        fields.iter().map(|field| (field.name.clone(), field.required)).collect::<Vec<_>>()
+    };
+    columns(one) == columns(other)
 }
 
 /// Follows `next-page-token` to the last page.
@@ -144,6 +176,10 @@ impl Catalog for RestCatalog {
                 break;
             }
         }
+        if let Some(parent) = parent.filter(|_| namespaces.is_empty()) {
+            // Some services answer with no namespaces where there is no such parent.
+            self.namespace_properties(parent).await?;
+        }
         // Some services list every level, or without a parent's name.
         let depth = parent.map_or(0, |parent| parent.len());
         namespaces.retain(|namespace| {
@@ -171,6 +207,10 @@ impl Catalog for RestCatalog {
 
     async fn drop_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
         let session = self.session().await?;
+        // Services must refuse to drop what is not empty, but some forget to look for namespaces inside.
+        if self.list_namespaces(Some(namespace)).await.is_ok_and(|children| !children.is_empty()) {
+            return Err(Error::NamespaceNotEmpty { catalog: self.name.clone(), namespace: namespace.to_string() });
+        }
         session.client.delete(Purpose::DropNamespace(namespace), session.paths.namespace(namespace)?, Vec::new()).await
     }
 
@@ -187,6 +227,10 @@ impl Catalog for RestCatalog {
                 break;
             }
         }
+        if tables.is_empty() {
+            // Some services answer with no tables where there is no such namespace.
+            self.namespace_properties(namespace).await?;
+        }
         tables.sort_unstable();
         Ok(tables)
     }
@@ -195,13 +239,21 @@ impl Catalog for RestCatalog {
         let session = self.session().await?;
         let purpose = Purpose::LoadTable(table);
         let answer = session.client.get(purpose, session.paths.table(table)?, Vec::new()).await?;
-        self.table(session, table, purpose, answer)
+        let loaded = self.table(session, table, purpose, answer)?;
+        check_not_invented(&loaded).await?;
+        Ok(loaded)
     }
 
     async fn create_table(&self, table: &TableIdent, new: NewTable) -> Result<Table> {
         let session = self.session().await?;
         let purpose = Purpose::CreateTable(table);
-        session.paths.table(table)?;
+        // Services must refuse a name that is taken, but some answer with the table that has it.
+        match self.load_table(table).await {
+            Ok(_) => return Err(self.table_exists(table)),
+            // Who may create but not look will be told by the service.
+            Err(Error::TableNotFound { .. } | Error::AccessDenied { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let mut properties = new.properties;
         properties.insert("format-version".to_owned(), (new.format_version as u8).to_string());
         let request = CreateTableRequest {
@@ -214,7 +266,11 @@ impl Catalog for RestCatalog {
             properties: &properties,
         };
         let body = session.client.post(purpose, session.paths.tables(&table.namespace)?, &request).await?;
-        self.table_of_body(session, table, purpose, body).await
+        let created = self.table_of_body(session, table, purpose, body).await?;
+        if created.metadata.snapshots().len() == 0 && same_columns(created.metadata.current_schema(), &new.schema) {
+            return Ok(created);
+        }
+        Err(self.table_exists(table))
     }
 
     async fn drop_table(&self, table: &TableIdent, purge: bool) -> Result<()> {
@@ -240,7 +296,15 @@ impl Catalog for RestCatalog {
         session.paths.table(table)?;
         let request = RegisterTableRequest { name: &table.name, metadata_location };
         let body = session.client.post(purpose, session.paths.register(&table.namespace)?, &request).await?;
-        self.table_of_body(session, table, purpose, body).await
+        let registered = self.table_of_body(session, table, purpose, body).await?;
+        match self.load_table(table).await {
+            Ok(loaded) if loaded.metadata.uuid() == registered.metadata.uuid() => Ok(loaded),
+            Ok(_) | Err(Error::Malformed { .. }) => Err(Error::Unsupported {
+                what: session.client.service().to_string(),
+                feature: format!("registering tables: it loads {table} as another table than its metadata file says"),
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn commit_table(
