@@ -9,7 +9,7 @@ use crate::{Catalog, Error, Result, Table};
 use super::Failure;
 
 /// Time for all attempts to reload a table.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(20);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a catalog's answer to a commit means.
 pub(super) enum Outcome {
