@@ -11,7 +11,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 
 use crate::{Error, Result};
 
-use super::http::{client_options, is_plain_http, retries};
+use super::http::{ClientPool, client_options, is_plain_http, retries};
 use super::properties::Properties;
 use super::renewal::{AzureSignature, Renewed};
 
@@ -19,6 +19,7 @@ use super::renewal::{AzureSignature, Renewed};
 pub(super) fn open(
     properties: &Properties,
     renewed: Option<&Renewed>,
+    clients: &ClientPool,
     container: &str,
     host: Option<&str>,
 ) -> Result<Arc<dyn ObjectStore>> {
@@ -39,7 +40,8 @@ pub(super) fn open(
         .with_account(account)
         .with_container_name(container)
         .with_client_options(client_options(properties, "adls", plain_http)?)
-        .with_retry(retries());
+        .with_retry(retries())
+        .with_http_connector(clients.clone());
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.to_string());
     }

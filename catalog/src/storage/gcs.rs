@@ -12,18 +12,24 @@ use object_store::{ObjectStore, StaticCredentialProvider};
 
 use crate::{Error, Result};
 
-use super::http::{client_options, is_plain_http, retries};
+use super::http::{ClientPool, client_options, is_plain_http, retries};
 use super::properties::Properties;
 use super::renewal::{GcsCredentials, Renewed};
 
 /// The bucket's store.
-pub(super) fn open(properties: &Properties, renewed: Option<&Renewed>, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn open(
+    properties: &Properties,
+    renewed: Option<&Renewed>,
+    clients: &ClientPool,
+    bucket: &str,
+) -> Result<Arc<dyn ObjectStore>> {
     let endpoint = endpoint(properties);
     let plain_http = endpoint.is_some_and(is_plain_http);
     let mut builder = credentials(properties)?
         .with_bucket_name(bucket)
         .with_client_options(client_options(properties, "gcs", plain_http)?)
-        .with_retry(retries());
+        .with_retry(retries())
+        .with_http_connector(clients.clone());
     if let Some(renewed) = renewed.filter(|_| properties.get(&["gcs.oauth2.token"]).is_some()) {
         builder = builder.with_credentials(Arc::new(GcsCredentials(renewed.clone())));
     }

@@ -1,8 +1,13 @@
-//! How patient stores are: timeouts and retries that turn an absent endpoint into an error within seconds.
+//! How stores speak HTTP: timeouts and retries that turn an absent endpoint into an error within seconds, and connections
+//! that outlive the stores that opened them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
+use parking_lot::Mutex;
 
 use crate::Result;
 
@@ -40,4 +45,27 @@ pub(super) fn retries() -> RetryConfig {
 /// Whether an endpoint asks for plain HTTP.
 pub(super) fn is_plain_http(endpoint: &str) -> bool {
     endpoint.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"))
+}
+
+/// HTTP clients by what sets them apart, each with its pool of connections.
+///
+/// Tables with vended credentials have stores of their own; without this, each would begin with new connections.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ClientPool {
+    clients: Arc<Mutex<HashMap<[Option<String>; 3], HttpClient>>>,
+}
+
+impl HttpConnector for ClientPool {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        // All that `client_options` sets per store, and `object_store` changes for credential endpoints.
+        let key = [ClientConfigKey::AllowHttp, ClientConfigKey::ConnectTimeout, ClientConfigKey::Timeout];
+        let key = key.map(|key| options.get_config_value(&key));
+        let mut clients = self.clients.lock();
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = ReqwestConnector::default().connect(options)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
 }

@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use crate::{Error, Result};
 
 use self::failure::Request;
+use self::http::ClientPool;
 use self::local::Confinement;
 use self::location::{Location, Scheme};
 pub use self::meter::{RequestCounts, RequestMeter};
@@ -60,14 +61,17 @@ struct Opened {
     secrets: Vec<String>,
     confinement: Confinement,
     stores: Mutex<HashMap<StoreKey, Arc<dyn ObjectStore>>>,
-    memory: Memory,
+    kept: Kept,
 }
 
-/// One store for all `memory:` locations; kept by handles with other properties, too.
+/// What handles with other properties keep, too.
 #[derive(Clone)]
-struct Memory {
-    store: Arc<InMemory>,
-    id: uuid::Uuid,
+struct Kept {
+    /// One store for all `memory:` locations.
+    memory: Arc<InMemory>,
+    /// Sets this memory apart from that of other storages.
+    memory_id: uuid::Uuid,
+    clients: ClientPool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -86,9 +90,10 @@ impl Storage {
     /// `Settings` for a `warehouse` that is a local path but not an absolute folder. Other properties are read when the
     /// store that they configure is first used.
     pub fn new(properties: &HashMap<String, String>) -> Result<Arc<Self>> {
-        let memory = Memory { store: Arc::new(InMemory::new()), id: uuid::Uuid::new_v4() };
+        let kept =
+            Kept { memory: Arc::new(InMemory::new()), memory_id: uuid::Uuid::new_v4(), clients: ClientPool::default() };
         let total = Arc::new(RequestMeter::default());
-        Self::open(Properties::new(properties.clone()), None, memory, Arc::from(vec![total]))
+        Self::open(Properties::new(properties.clone()), None, kept, Arc::from(vec![total]))
     }
 
     /// The same with some properties replaced: a table's vended credentials. Counted by the same meters.
@@ -97,7 +102,7 @@ impl Storage {
         if properties == self.opened.properties {
             return Ok(Arc::new(Self { opened: Arc::clone(&self.opened), meters: Arc::clone(&self.meters) }));
         }
-        Self::open(properties, None, self.opened.memory.clone(), Arc::clone(&self.meters))
+        Self::open(properties, None, self.opened.kept.clone(), Arc::clone(&self.meters))
     }
 
     /// The same, with credentials that the source renews while the stores are in use. `overrides` are the first ones.
@@ -107,13 +112,13 @@ impl Storage {
         source: Arc<dyn CredentialSource>,
     ) -> Result<Arc<Self>> {
         let properties = self.opened.properties.with(overrides);
-        Self::open(properties, Some(Renewed(source)), self.opened.memory.clone(), Arc::clone(&self.meters))
+        Self::open(properties, Some(Renewed(source)), self.opened.kept.clone(), Arc::clone(&self.meters))
     }
 
     fn open(
         properties: Properties,
         renewed: Option<Renewed>,
-        memory: Memory,
+        kept: Kept,
         meters: Arc<[Arc<RequestMeter>]>,
     ) -> Result<Arc<Self>> {
         let opened = Opened {
@@ -122,7 +127,7 @@ impl Storage {
             properties,
             renewed,
             stores: Mutex::default(),
-            memory,
+            kept,
         };
         Ok(Arc::new(Self { opened: Arc::new(opened), meters }))
     }
@@ -162,7 +167,7 @@ impl Storage {
                 format!("{}#{account}", azure::endpoint(properties).unwrap_or_default())
             }
             Location { scheme: Scheme::File, .. } => String::new(),
-            Location { scheme: Scheme::Memory, .. } => self.opened.memory.id.to_string(),
+            Location { scheme: Scheme::Memory, .. } => self.opened.kept.memory_id.to_string(),
         };
         Ok(format!("{service} {location}"))
     }
@@ -304,11 +309,17 @@ impl Object<'_> {
 impl Opened {
     fn open_store(&self, parts: &Location) -> Result<Arc<dyn ObjectStore>> {
         match parts.scheme {
-            Scheme::S3 => s3::open(&self.properties, self.renewed.as_ref(), &parts.bucket),
-            Scheme::Gcs => gcs::open(&self.properties, self.renewed.as_ref(), &parts.bucket),
-            Scheme::Azure => azure::open(&self.properties, self.renewed.as_ref(), &parts.bucket, parts.host.as_deref()),
+            Scheme::S3 => s3::open(&self.properties, self.renewed.as_ref(), &self.kept.clients, &parts.bucket),
+            Scheme::Gcs => gcs::open(&self.properties, self.renewed.as_ref(), &self.kept.clients, &parts.bucket),
+            Scheme::Azure => azure::open(
+                &self.properties,
+                self.renewed.as_ref(),
+                &self.kept.clients,
+                &parts.bucket,
+                parts.host.as_deref(),
+            ),
             Scheme::File => Ok(Arc::new(LocalFileSystem::new())),
-            Scheme::Memory => Ok(Arc::clone(&self.memory.store) as Arc<dyn ObjectStore>),
+            Scheme::Memory => Ok(Arc::clone(&self.kept.memory) as Arc<dyn ObjectStore>),
         }
     }
 }

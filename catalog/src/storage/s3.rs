@@ -10,12 +10,17 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 use crate::{Error, Result};
 
-use super::http::{client_options, is_plain_http, retries};
+use super::http::{ClientPool, client_options, is_plain_http, retries};
 use super::properties::Properties;
 use super::renewal::{Renewed, S3Credentials};
 
 /// The bucket's store.
-pub(super) fn open(properties: &Properties, renewed: Option<&Renewed>, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+pub(super) fn open(
+    properties: &Properties,
+    renewed: Option<&Renewed>,
+    clients: &ClientPool,
+    bucket: &str,
+) -> Result<Arc<dyn ObjectStore>> {
     if properties.flag(&["s3.remote-signing-enabled"])? == Some(true) {
         return Err(Error::Unsupported { what: format!("S3 bucket {bucket}"), feature: "remote signing".to_string() });
     }
@@ -25,7 +30,8 @@ pub(super) fn open(properties: &Properties, renewed: Option<&Renewed>, bucket: &
     }
     let builder = address(builder, properties, bucket)?;
     let builder = encryption(builder, properties)?;
-    let store = builder.with_bucket_name(bucket).with_retry(retries()).build().map_err(|error| Error::Settings {
+    let builder = builder.with_bucket_name(bucket).with_retry(retries()).with_http_connector(clients.clone());
+    let store = builder.build().map_err(|error| Error::Settings {
         setting: "s3.*".to_string(),
         message: format!("bucket {bucket} cannot be opened: {error}"),
     })?;
