@@ -112,19 +112,30 @@ impl Failure {
                 match error.as_database_error().and_then(|database| database.code()).as_deref() {
                     // PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
                     Some("28000" | "28P01" | "42501") => {
-                        Error::AccessDenied { service, action, source: Some(Box::new(error)) }
+                        Error::AccessDenied { service, action, source: Some(cause(error)) }
                     }
                     Some("3D000") => setting(format!("{service} has no such database: create it, or name another")),
                     // SQLite's result codes; extended ones have the primary code in their low byte.
-                    Some(code) if sqlite_code(code, 14) => setting(format!("{service} cannot be opened: {error}")),
+                    Some(code) if sqlite_code(code, 14) => {
+                        setting(format!("{service} cannot be opened: {}", cause(error)))
+                    }
                     Some(code) if sqlite_code(code, 26) => setting(format!("{service} is not a SQLite database")),
                     Some(code) if sqlite_code(code, 8) => {
-                        Error::AccessDenied { service, action, source: Some(Box::new(error)) }
+                        Error::AccessDenied { service, action, source: Some(cause(error)) }
                     }
-                    _ => Error::Unavailable { service, action, source: Box::new(error) },
+                    _ => Error::Unavailable { service, action, source: cause(error) },
                 }
             }
         }
+    }
+}
+
+/// What is below sqlx's error, whose own text repeats it.
+pub(super) fn cause(error: sqlx::Error) -> Source {
+    match error {
+        sqlx::Error::Io(error) => Box::new(error),
+        sqlx::Error::Database(error) => error.into_error(),
+        other => Box::new(other),
     }
 }
 

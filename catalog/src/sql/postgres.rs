@@ -5,22 +5,28 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, Row as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::database::{CONNECT_TIMEOUT, Failure, Row, Statement, WORK_TIMEOUT};
+use super::database::{CONNECT_TIMEOUT, Failure, Row, Statement, WORK_TIMEOUT, cause};
 
 /// Connections to the server, at most; commits and look-ups are short.
 const CONNECTIONS: u32 = 8;
 /// How often a read is tried when its connection turns out to be dead.
 const READ_ATTEMPTS: usize = 2;
+/// How long to look for the reason when there was no connection.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Postgres {
     pool: PgPool,
+    host: String,
+    port: u16,
 }
 
 /// A connection that is closed when dropped, unless its work ended well.
@@ -62,25 +68,36 @@ impl Postgres {
             .max_connections(CONNECTIONS)
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(options.clone());
-        Self { pool }
+        Self { pool, host: options.get_host().to_owned(), port: options.get_port() }
     }
 
     async fn lease(&self) -> Result<Lease, Failure> {
-        self.pool.acquire().await.map(|connection| Lease(Some(connection))).map_err(Failure::NotDone)
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(Lease(Some(connection))),
+            Err(sqlx::Error::PoolTimedOut) => Err(self.why_not().await),
+            Err(error) => Err(Failure::NotDone(error)),
+        }
+    }
+
+    /// The pool only says that it waited for too long. Whether anyone listens there says more.
+    async fn why_not(&self) -> Failure {
+        match timeout(PROBE_TIMEOUT, TcpStream::connect((self.host.as_str(), self.port))).await {
+            Ok(Err(error)) if !self.host.starts_with('/') => Failure::NotDone(sqlx::Error::Io(error)),
+            _ => Failure::TimedOut,
+        }
     }
 
     pub(super) async fn fetch(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
         for _ in 1..READ_ATTEMPTS {
-            match self.fetch_once(statement).await {
+            match Self::fetch_by(self.lease().await?, statement).await {
                 Err(Failure::NotDone(sqlx::Error::Io(_) | sqlx::Error::Protocol(_))) => {}
                 result => return result,
             }
         }
-        self.fetch_once(statement).await
+        Self::fetch_by(self.lease().await?, statement).await
     }
 
-    async fn fetch_once(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
-        let mut lease = self.lease().await?;
+    async fn fetch_by(mut lease: Lease, statement: &Statement) -> Result<Vec<Row>, Failure> {
         let rows = in_time(bind(statement).fetch_all(&mut *lease)).await?;
         lease.release();
         let read = |row: &sqlx::postgres::PgRow| (0..row.len()).map(|column| row.try_get(column)).collect();
@@ -98,7 +115,7 @@ impl Postgres {
         match timeout(WORK_TIMEOUT, transaction.commit()).await {
             Ok(Ok(())) => lease.release(),
             Ok(Err(error)) if rolled_back(&error) => return Err(Failure::of_statement(error)),
-            Ok(Err(error)) => return Err(Failure::Unknown(Box::new(error))),
+            Ok(Err(error)) => return Err(Failure::Unknown(cause(error))),
             Err(_) => return Err(Failure::Unknown("no answer to COMMIT in time".into())),
         }
         Ok(counts)

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Row as _};
 use tokio::sync::OnceCell;
 
-use super::database::{CONNECT_TIMEOUT, Failure, Row, Statement, WORK_TIMEOUT, sqlite_code};
+use super::database::{CONNECT_TIMEOUT, Failure, Row, Statement, WORK_TIMEOUT, cause, sqlite_code};
 
 /// Connections to one file.
 const CONNECTIONS: u32 = 4;
@@ -71,7 +71,7 @@ impl Sqlite {
         transaction.commit().await.map_err(|error| match error.as_database_error().and_then(|error| error.code()) {
             // Busy (a reader kept its lock for too long): the transaction is still open, and dropping it rolls back.
             Some(code) if sqlite_code(&code, 5) => Failure::NotDone(error),
-            _ => Failure::Unknown(Box::new(error)),
+            _ => Failure::Unknown(cause(error)),
         })?;
         Ok(counts)
     }
