@@ -123,6 +123,11 @@ impl Engine {
         written.map_err(|error| query.explain(error))
     }
 
+    /// Memory that running queries hold, in bytes.
+    pub fn memory_used_bytes(&self) -> usize {
+        self.runtime().memory_pool.reserved()
+    }
+
     /// The catalogs, sorted.
     pub fn catalog_names(&self) -> Vec<String> {
         self.catalogs.keys().cloned().collect()

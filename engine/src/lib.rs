@@ -34,4 +34,3 @@ pub use scan::{IcebergSource, ScanCodec};
 pub use session::Session;
 pub use settings::{CacheSettings, ExecutionSettings, MemorySettings, Settings};
 pub use write::IngestMode;
-pub use write::IngestMode;

@@ -2,7 +2,8 @@
 //!
 //! In: a parsed statement. Out: each table it names, loaded from its catalog once. Reads catalogs and table metadata only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -10,6 +11,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{Schema as IcebergSchema, SnapshotRef, TableMetadata};
 use polynya_catalog::{Storage, Table};
@@ -96,7 +98,9 @@ impl Engine {
         query: &Arc<QueryContext>,
     ) -> Result<PinnedTables> {
         let (references, _ctes) = resolve_table_references(statement, true)?;
-        let loads = futures::stream::iter(references).map(|reference| self.pin_one(reference, session, query));
+        let functions = table_functions(statement);
+        let tables = references.into_iter().filter(|reference| !functions.contains(reference.table()));
+        let loads = futures::stream::iter(tables).map(|reference| self.pin_one(reference, session, query));
         let tables = loads.buffer_unordered(CONCURRENT_LOADS).try_collect().await?;
         Ok(PinnedTables { tables })
     }
@@ -121,4 +125,28 @@ impl Engine {
         let provider = IcebergTableProvider::new(pinned, Arc::clone(self.scan_caches()), Arc::clone(query));
         Ok((asked, Arc::new(provider)))
     }
+}
+
+/// The names that a statement calls as table functions, such as `range(1, 10)`: the planner knows them, catalogs do not.
+fn table_functions(statement: &DFStatement) -> BTreeSet<String> {
+    struct Calls(BTreeSet<String>);
+    impl Visitor for Calls {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, args: Some(_), .. } = factor {
+                let name = name.0.last().and_then(|part| part.as_ident());
+                self.0.extend(name.map(|name| name.value.to_lowercase()));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut calls = Calls(BTreeSet::new());
+    let mut statement = statement;
+    while let DFStatement::Explain(explain) = statement {
+        statement = &explain.statement;
+    }
+    if let DFStatement::Statement(statement) = statement {
+        let _: ControlFlow<()> = statement.visit(&mut calls);
+    }
+    calls.0
 }

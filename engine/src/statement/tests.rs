@@ -48,7 +48,7 @@ fn exactly_one_statement() {
 #[test]
 fn syntax_errors_say_where() {
     assert!(message("SELEC 1").contains("Line: 1, Column: 1"));
-    assert!(message("SELECT 1\nFROM FROM").contains("Line: 2"));
+    assert!(message("SELECT 1\nFROM )").contains("Line: 2"));
     assert!(message("CREATE TABLE t (a int,)").contains("Column: 23"));
     assert!(message("SELECT 'open").contains("Unterminated"));
     for sql in ["SELEC 1", "SELECT 'open", "CREATE TABLE t (a)", "USE", "SHOW COLUMNS", "SET a"] {
