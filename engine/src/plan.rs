@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 
 use crate::names::TableName;
 use crate::pin::PinnedTables;
-use crate::{Engine, Error, Result, Session};
+use crate::{Engine, Error, Result, Session, columns};
 
 /// A statement planned on pinned tables. It may be executed more than once.
 pub(crate) struct Planned {
@@ -37,19 +37,25 @@ impl Engine {
         pinned: PinnedTables,
         session: &Session,
     ) -> Result<Planned> {
-        let state = self.session_state(pinned, session)?;
-        let logical = self.logical_plan(&state, statement).await?;
+        let (state, logical) = self.logical_plan(statement, pinned, session).await?;
         let physical = state.create_physical_plan(&logical).await?;
         Ok(Planned { state, logical, physical })
     }
 
-    /// The logical plan of a query, checked to be one.
-    pub(crate) async fn logical_plan(&self, state: &SessionState, statement: DFStatement) -> Result<LogicalPlan> {
+    /// The logical plan of a query, checked to be one, with the state that it was planned in.
+    pub(crate) async fn logical_plan(
+        &self,
+        mut statement: DFStatement,
+        pinned: PinnedTables,
+        session: &Session,
+    ) -> Result<(SessionState, LogicalPlan)> {
         refuse_ignored_clauses(&statement)?;
+        columns::match_case(&mut statement, &pinned);
+        let state = self.session_state(pinned, session)?;
         let logical = state.statement_to_plan(statement).await?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical)?;
-        Ok(logical)
+        Ok((state, logical))
     }
 
     /// The state that one query is planned and run with.
@@ -58,7 +64,10 @@ impl Engine {
         let schema = session.schema().unwrap_or_default();
         let config = self.session_config(session)?.with_default_catalog_and_schema(catalog, schema);
         let builder = SessionStateBuilder::new_from_existing(self.base_state().clone());
-        Ok(builder.with_config(config).with_catalog_list(Arc::new(PinnedCatalogs(pinned))).build())
+        let mut state = builder.with_config(config).with_catalog_list(Arc::new(PinnedCatalogs(pinned))).build();
+        // now() and the optimiser's aliases are the query's own.
+        state.mark_start_execution();
+        Ok(state)
     }
 
     /// The server's configuration with the session's settings on top.

@@ -5,6 +5,9 @@
 //! again: `SHOW CREATE TABLE` relies on it.
 
 use datafusion::sql::sqlparser::ast::{BinaryLength, DataType, ExactNumberInfo, TimezoneInfo};
+use datafusion::sql::sqlparser::keywords::{
+    ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_IDENTIFIER, RESERVED_FOR_TABLE_ALIAS,
+};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
 use super::UnsupportedType;
@@ -140,10 +143,17 @@ fn nested(field: &NestedField) -> String {
     if field.required { format!("{name} not null") } else { name }
 }
 
-/// A name as SQL must write it to mean exactly that name.
+/// A name as SQL must write it to mean exactly that name: quoted if it is reserved, or not in plain lower case.
 pub(crate) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let word = datafusion::sql::sqlparser::keywords::ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str());
-    if plain && word.is_err() { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain && !is_reserved(name) { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+fn is_reserved(name: &str) -> bool {
+    let Ok(position) = ALL_KEYWORDS.binary_search(&name.to_ascii_uppercase().as_str()) else { return false };
+    let keyword = ALL_KEYWORDS_INDEX[position];
+    [RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE_ALIAS, RESERVED_FOR_IDENTIFIER]
+        .iter()
+        .any(|reserved| reserved.contains(&keyword))
 }

@@ -1,0 +1,12 @@
+//! The engine on real tables in a memory catalog: planning, memory, types that meet on the way.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod data_files;
+mod definitions;
+mod inserting;
+mod lake;
+mod many_files;
+mod memory;
+mod planning;
+mod stopping;
