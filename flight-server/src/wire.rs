@@ -17,18 +17,18 @@ use bytes::Bytes;
 /// What a message's data is cut to, in bytes. Clients commonly accept 4 MiB (gRPC's default) or 16 MiB (Arrow's drivers).
 pub(crate) const MESSAGE_TARGET_BYTES: usize = 2 * 1024 * 1024;
 
-/// The schema as clients see it: names, nullability and metadata unchanged, types plain.
+/// The schema as clients see it: names and nullability unchanged, types plain, our own notes on fields left out.
 pub(crate) fn wire_schema(schema: &Schema) -> SchemaRef {
-    let fields: Fields = schema.fields().iter().map(wire_field).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    Arc::new(Schema::new(schema.fields().iter().map(wire_field).collect::<Fields>()))
 }
 
 fn wire_field(field: &FieldRef) -> FieldRef {
     let data_type = wire_type(field.data_type());
-    if &data_type == field.data_type() {
-        return Arc::clone(field);
-    }
-    Arc::new(Field::new(field.name(), data_type, field.is_nullable()).with_metadata(field.metadata().clone()))
+    // Extension types and Flight SQL's notes are for clients. Field ids are not, and planning and execution do not
+    // agree on whether an expression inherits them, so that the schemas of GetSchema and DoGet would differ.
+    let mut metadata = field.metadata().clone();
+    metadata.retain(|key, _| key.starts_with("ARROW:"));
+    Arc::new(Field::new(field.name(), data_type, field.is_nullable()).with_metadata(metadata))
 }
 
 /// The plain type that carries the same values.

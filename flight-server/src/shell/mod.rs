@@ -49,8 +49,8 @@ pub(crate) enum Ended {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ShellError {
     /// The server refused it, or cannot be reached.
-    #[error("{}", .0.full_message())]
-    Client(#[from] ClientError),
+    #[error("{0}")]
+    Client(String),
     /// The rows could not be shown.
     #[error("the rows could not be shown")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -60,6 +60,13 @@ pub(crate) enum ShellError {
     /// A backslash command is wrong.
     #[error("{0}")]
     Command(String),
+}
+
+/// Keeps the whole chain of causes as one text, because the client words it for people.
+impl From<ClientError> for ShellError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error.full_message())
+    }
 }
 
 impl ShellError {

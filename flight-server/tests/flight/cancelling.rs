@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::harness::{Harness, assert_refused, eventually, ticket};
 
 /// A query that would run for hours.
-const ENDLESS: &str =
+const ENDLESS: &str = "SELECT a.value, b.value FROM generate_series(1, 1000) a CROSS JOIN generate_series(1, 1000000000) b";
     "SELECT a.value, b.value FROM generate_series(1, 1000000000) a CROSS JOIN generate_series(1, 1000) b";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +22,18 @@ async fn a_dropped_stream_stops_its_query() {
         stream.message().await.unwrap().unwrap();
     }
     assert_eq!(harness.server.running(), 1);
+    drop(stream);
+    eventually("the query has stopped", || harness.server.running() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_has_given_nothing_yet_stops_too() {
+    let mut harness = Harness::start().await;
+    let info = harness.info("SELECT sum(value % 7) FROM generate_series(1, 1000000000000)").await.unwrap();
+    let mut stream = harness.raw.do_get(ticket(&info)).await.unwrap().into_inner();
+    stream.message().await.unwrap().expect("the schema comes first");
+    let waited = tokio::time::timeout(Duration::from_millis(200), stream.message()).await;
+    assert!(waited.is_err(), "there is no row yet");
     drop(stream);
     eventually("the query has stopped", || harness.server.running() == 0).await;
 }
