@@ -1,6 +1,6 @@
 //! What a run measured, as a table for people and as JSON for machines.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 
 use crate::client::QueryStats;
@@ -9,6 +9,8 @@ use crate::scale::Scale;
 
 /// Shown where there is no figure.
 const ABSENT: &str = "–";
+/// Lines above, below the header, and below; none between rows or columns (in comfy-table's order of characters).
+const TABLE_STYLE: &str = "  ── ──      ──    ";
 
 /// The measurements of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -180,7 +182,7 @@ impl Report {
     /// The table for a terminal, and below it every failure in full.
     pub fn render(&self) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_preset(TABLE_STYLE);
         table.set_header(["query", "cold", "warm", "rows", "files pruned", "requests", "read", "answer"]);
         for query in &self.queries {
             table.add_row(query_row(query));
