@@ -93,13 +93,16 @@ impl Inner {
         }
     }
 
-    /// Runs an update to its end; how many rows it changed, or -1 where that is not known.
+    /// Runs an update to its end; how many rows it changed.
+    ///
+    /// A statement that counts no rows, such as DDL, changed 0. The protocol has -1 for "unknown", but JDBC's driver takes
+    /// -1 for "this was a query after all" and runs the statement a second time.
     pub(super) async fn update(&self, sql: &str, session: &Session) -> Result<i64, Status> {
         let _running = self.activity.start_statement()?;
         match self.engine.query(sql, session).await.map_err(|error| engine_status(&error, None))? {
             Answer::Done(done) => {
                 tracing::info!(query_id = done.query_id, tag = done.tag, rows = done.rows, "a statement finished");
-                Ok(done.rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1))
+                Ok(i64::try_from(done.rows.unwrap_or(0)).unwrap_or(i64::MAX))
             }
             Answer::Rows(_) => {
                 Err(crate::status::invalid("this statement gives rows: run it as a query, not as an update"))

@@ -110,7 +110,11 @@ impl Shell {
 
     async fn execute(&self, sql: &str) -> Result<Summary, ShellError> {
         match self.client.execute(sql).await? {
-            Outcome::Updated(rows) => Ok(Summary { rows, is_query: false, stats: None }),
+            Outcome::Updated(rows) => {
+                // Of DDL, a count of no rows says nothing.
+                let rows = rows.filter(|rows| *rows > 0 || changes_rows(sql));
+                Ok(Summary { rows, is_query: false, stats: None })
+            }
             Outcome::Rows(stream) => self.show(*stream).await,
         }
     }
@@ -149,6 +153,12 @@ impl Shell {
         }
         Ok(())
     }
+}
+
+/// Whether a statement is of a kind whose count of rows is worth telling.
+fn changes_rows(sql: &str) -> bool {
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
+    ["insert", "update", "delete", "merge"].iter().any(|kind| word.eq_ignore_ascii_case(kind))
 }
 
 fn plural(count: u64) -> &'static str {
