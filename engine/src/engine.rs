@@ -11,14 +11,14 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
-use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
+use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
 
 use crate::answer::{Answer, Description, RowStream, StatementKind};
-use crate::io::FooterCache;
+use crate::io::{ChunkCache, DataCaches, FooterCache};
 use crate::names::{TableName, did_you_mean};
 use crate::planner::physical_optimizer_rules;
 use crate::query::QueryContext;
-use crate::scan::{ManifestCache, ScanCaches};
+use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
 use crate::write::IngestMode;
 use crate::{Error, Result, Session, Settings, ddl, explain, types, write};
@@ -50,7 +50,10 @@ impl Engine {
         let caches = ScanCaches {
             metadata,
             manifests: ManifestCache::new(metadata_bytes / 2),
-            footers: FooterCache::new(metadata_bytes / 4),
+            data: DataCaches {
+                footers: FooterCache::new(metadata_bytes / 4),
+                chunks: ChunkCache::new(settings.cache.memory_bytes.as_u64()),
+            },
         };
         Ok(Arc::new(Self {
             catalogs,
@@ -90,8 +93,7 @@ impl Engine {
         match statement::parse(sql)? {
             Statement::Query(statement) => {
                 let tables = self.pin(&statement, session, &query).await?;
-                let state = self.session_state(tables, session)?;
-                let logical = self.logical_plan(&state, statement).await?;
+                let (_, logical) = self.logical_plan(statement, tables, session).await?;
                 let schema = Arc::new(logical.schema().as_arrow().clone());
                 let mut parameters: Vec<_> = logical.get_parameter_fields()?.into_iter().collect();
                 parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
@@ -121,6 +123,11 @@ impl Engine {
         let query = self.begin(session);
         let written = write::ingest(self, table, mode, rows, &query).await;
         written.map_err(|error| query.explain(error))
+    }
+
+    /// Carries scans to processes that know the same catalogs; `storages` has each catalog's store by its name.
+    pub fn scan_codec(&self, storages: BTreeMap<String, Arc<Storage>>) -> ScanCodec {
+        ScanCodec::new(storages, self.caches.data.clone())
     }
 
     /// Memory that running queries hold, in bytes.
@@ -233,6 +240,8 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
     options.execution.parquet.coerce_int96 = Some("us".to_owned());
     options.execution.parquet.pushdown_filters = false;
     options.execution.time_zone = Some("UTC".to_owned());
+    // 0.1 means one tenth, exactly.
+    options.sql_parser.parse_float_as_decimal = true;
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime(settings)?)

@@ -6,7 +6,9 @@
 //! Data flows one way, left to right. Planning does no data-file I/O; execution does no catalog I/O.
 
 mod answer;
+mod columns;
 mod ddl;
+mod dialect;
 mod engine;
 mod error;
 mod execute;

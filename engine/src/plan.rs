@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 
 use crate::names::TableName;
 use crate::pin::PinnedTables;
-use crate::{Engine, Error, Result, Session, columns};
+use crate::{Engine, Error, Result, Session, columns, dialect};
 
 /// A statement planned on pinned tables. It may be executed more than once.
 pub(crate) struct Planned {
@@ -50,6 +50,7 @@ impl Engine {
         session: &Session,
     ) -> Result<(SessionState, LogicalPlan)> {
         refuse_ignored_clauses(&statement)?;
+        dialect::translate(&mut statement)?;
         columns::match_case(&mut statement, &pinned);
         let state = self.session_state(pinned, session)?;
         let logical = state.statement_to_plan(statement).await?;

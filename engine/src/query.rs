@@ -23,7 +23,7 @@ pub struct QueryContext {
 
 /// What planning considered and what it left out.
 #[derive(Debug, Default)]
-pub struct PlanningCounts {
+pub(crate) struct PlanningCounts {
     pub(crate) manifests_considered: AtomicU64,
     pub(crate) manifests_pruned: AtomicU64,
     pub(crate) files_considered: AtomicU64,

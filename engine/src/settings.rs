@@ -61,13 +61,15 @@ pub struct ExecutionSettings {
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
+    /// Memory for ranges of data files, in bytes; 0 keeps none. Default: 1 GiB.
+    pub memory_bytes: ByteSize,
     /// Memory for decoded table metadata, manifests and Parquet footers, in bytes. Default: 512 MiB.
     pub metadata_bytes: ByteSize,
 }
 
 impl Default for CacheSettings {
     fn default() -> Self {
-        Self { metadata_bytes: ByteSize::mib(512) }
+        Self { memory_bytes: ByteSize::gib(1), metadata_bytes: ByteSize::mib(512) }
     }
 }
 

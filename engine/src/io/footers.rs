@@ -26,7 +26,7 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// Length of the footer's own length and of the magic number, in bytes.
 const TRAILER_BYTES: usize = 8;
 
-/// A file's location and size, the mapping's fingerprint, and whether the page index is included.
+/// A file's store and location, its size, the mapping's fingerprint, and whether the page index is included.
 type Key = (Arc<str>, u64, u64, bool);
 
 /// Decoded footers. Concurrent requests for one footer make one fetch.
@@ -45,25 +45,27 @@ impl FooterCache {
     }
 
     /// A file's footer, its columns under the table's names; with the page index where the file has one, if asked for.
+    /// `key` names the file across stores.
     pub(crate) async fn get(
         &self,
         storage: &Arc<Storage>,
-        location: &Arc<str>,
+        key: &Arc<str>,
+        location: &str,
         size_bytes: u64,
         mapping: &ColumnMapping,
         page_index: bool,
     ) -> Result<Arc<ParquetMetaData>> {
-        let key = (Arc::clone(location), size_bytes, mapping.fingerprint(), page_index);
+        let entry = (Arc::clone(key), size_bytes, mapping.fingerprint(), page_index);
         let load = async {
             let footer = if page_index {
-                let plain = Box::pin(self.get(storage, location, size_bytes, mapping, false)).await?;
+                let plain = Box::pin(self.get(storage, key, location, size_bytes, mapping, false)).await?;
                 with_page_index(storage, location, plain.as_ref().clone()).await?
             } else {
                 fetch(storage, location, size_bytes, mapping).await?
             };
             Ok(Arc::new(footer))
         };
-        let loaded = self.footers.try_get_with(key, load).await;
+        let loaded = self.footers.try_get_with(entry, load).await;
         loaded.map_err(|error: Arc<Error>| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
     }
 }

@@ -24,19 +24,19 @@ use prost::Message;
 use super::file::IcebergFile;
 use super::schema_mapping::ColumnMapping;
 use super::source::{IcebergSource, ScanContext};
-use crate::io::{FooterCache, ReaderFactory};
+use crate::io::{DataCaches, ReaderFactory};
 
 /// Encodes and decodes [`IcebergSource`] scans.
 #[derive(Debug)]
 pub struct ScanCodec {
     storages: BTreeMap<String, Arc<Storage>>,
-    footers: FooterCache,
+    caches: DataCaches,
 }
 
 impl ScanCodec {
     /// Scans of a catalog's tables are read through the storage under the catalog's name.
-    pub(crate) fn new(storages: BTreeMap<String, Arc<Storage>>, footers: FooterCache) -> Self {
-        Self { storages, footers }
+    pub(crate) fn new(storages: BTreeMap<String, Arc<Storage>>, caches: DataCaches) -> Self {
+        Self { storages, caches }
     }
 }
 
@@ -99,7 +99,7 @@ impl PhysicalExtensionCodec for ScanCodec {
         let Some(storage) = self.storages.get(&encoded.catalog) else {
             return internal_err!("this worker does not know the catalog {}", encoded.catalog);
         };
-        let readers = ReaderFactory::new(Arc::clone(storage), self.footers.clone(), Arc::clone(&mapping));
+        let readers = ReaderFactory::new(Arc::clone(storage), self.caches.clone(), Arc::clone(&mapping));
         let scan = ScanContext { catalog: encoded.catalog, mapping, readers: Arc::new(readers) };
         let source = IcebergSource::new(parquet, Arc::new(scan));
         let groups = attach(&config.file_groups, encoded.files)?;

@@ -8,6 +8,8 @@
 
 mod bucket;
 mod codec;
+#[cfg(test)]
+mod codec_tests;
 mod containers;
 mod defaults;
 mod file;

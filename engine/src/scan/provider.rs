@@ -21,7 +21,7 @@ use super::manifest_cache::ManifestCache;
 use super::planning::{Selection, select_files};
 use super::source::{IcebergSource, ScanContext};
 use super::{splits, statistics};
-use crate::io::{FooterCache, ReaderFactory};
+use crate::io::{DataCaches, ReaderFactory};
 use crate::pin::PinnedTable;
 use crate::query::QueryContext;
 
@@ -33,7 +33,7 @@ const FILES_WITH_STATISTICS_MAX: usize = 2_000;
 pub(crate) struct ScanCaches {
     pub(crate) metadata: Arc<MetadataCache>,
     pub(crate) manifests: ManifestCache,
-    pub(crate) footers: FooterCache,
+    pub(crate) data: DataCaches,
 }
 
 /// A pinned table, for one query.
@@ -65,7 +65,7 @@ impl IcebergTableProvider {
     fn source(&self, options: ParquetOptions) -> Arc<IcebergSource> {
         let mapping = Arc::clone(self.table.mapping());
         let storage = Arc::clone(self.table.storage());
-        let readers = Arc::new(ReaderFactory::new(storage, self.caches.footers.clone(), Arc::clone(&mapping)));
+        let readers = Arc::new(ReaderFactory::new(storage, self.caches.data.clone(), Arc::clone(&mapping)));
         let parquet = ParquetSource::new(Arc::clone(self.table.arrow_schema()))
             .with_table_parquet_options(TableParquetOptions { global: options, ..TableParquetOptions::default() });
         let scan = ScanContext { catalog: self.table.name().catalog.clone(), mapping, readers };

@@ -49,7 +49,7 @@ impl Target<'_> {
 /// The values in the column's type, checked against its NOT NULL.
 pub(super) fn coerce(values: &ArrayRef, target: Target<'_>) -> Result<ArrayRef> {
     let converted = convert(values, target)?;
-    check_required(&converted, target, None)?;
+    refuse_nulls(&converted, target.field.required, target.path, target.table, None)?;
     Ok(converted)
 }
 
@@ -209,10 +209,6 @@ fn maps(values: &ArrayRef, to: &FieldRef, target: Target<'_>) -> Result<ArrayRef
     let entries = entries.as_struct().clone();
     let map = MapArray::try_new(Arc::clone(to), source.offsets().clone(), entries, source.nulls().cloned(), false)?;
     Ok(Arc::new(map))
-}
-
-fn check_required(values: &ArrayRef, target: Target<'_>, parent: Option<&NullBuffer>) -> Result<()> {
-    refuse_nulls(values, target.field.required, target.path, target.table, parent)
 }
 
 /// A NULL where none may be, unless the struct around it is NULL itself.

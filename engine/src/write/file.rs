@@ -113,7 +113,7 @@ impl DataFileWriter {
 
     async fn send(&mut self) -> Result<()> {
         let bytes = self.encoder.take_bytes();
-        self.upload.push(bytes).await.map_err(|source| self.plan.store_failed(&self.location, source))
+        self.upload.push(bytes).await.map_err(|source| self.plan.storage.write_failed(&self.location, source).into())
     }
 
     /// Writes what is left and the footer, and waits until the file is in the store.
@@ -123,7 +123,7 @@ impl DataFileWriter {
             self.encoder.finish(self.plan.schema_json.clone()).map_err(|source| failed(&self.location, source))?;
         self.send().await?;
         let Self { plan, location, partition, upload, rows, nan_counts, .. } = self;
-        let bytes = upload.finish().await.map_err(|source| plan.store_failed(&location, source))?;
+        let bytes = upload.finish().await.map_err(|source| plan.storage.write_failed(&location, source))?;
         let metrics = FileMetrics::of(&footer, &plan.schema, &nan_counts, &plan.properties.metrics);
         DataFileBuilder::default()
             .content(DataContentType::Data)

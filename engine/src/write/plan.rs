@@ -82,14 +82,4 @@ impl WritePlan {
         let slash = if folder.is_empty() { "" } else { "/" };
         format!("{}/{folder}{slash}{number:05}-0-{}.parquet", self.properties.data_location, self.write_id)
     }
-
-    /// The store's refusal, with the file named.
-    pub(super) fn store_failed(&self, location: &str, source: object_store::Error) -> Error {
-        polynya_catalog::Error::Unavailable {
-            service: format!("the store of table {}", self.table),
-            action: format!("writing {location}"),
-            source: Box::new(source),
-        }
-        .into()
-    }
 }

@@ -136,6 +136,17 @@ async fn more_partitions_than_open_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partitioned_load_stays_within_memory() {
+    let mut settings = polynya_engine::Settings::default();
+    settings.memory.limit = Some(bytesize::ByteSize::mib(24));
+    let lake = Lake::with(settings).await;
+    lake.run("CREATE TABLE t (p int, v bigint, s varchar) PARTITIONED BY (p)").await;
+    let sql = "INSERT INTO t SELECT CAST(value % 60 AS int), value, md5(CAST(value AS varchar)) FROM range(0, 600000)";
+    lake.run(sql).await;
+    check(&lake, "SELECT count(*), count(DISTINCT p), sum(v) FROM t", &["600000 60 179999700000"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn create_table_as_takes_the_querys_columns() {
     let lake = Lake::new().await;
     lake.run(

@@ -8,5 +8,6 @@ mod inserting;
 mod lake;
 mod many_files;
 mod memory;
+mod names;
 mod planning;
 mod stopping;

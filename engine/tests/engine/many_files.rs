@@ -47,9 +47,8 @@ async fn run(engine: &std::sync::Arc<Engine>, session: &Session, sql: &str) {
 
 fn data_file(location: &str, day: i32, number: i64) -> DataFile {
     let (first, last) = (number * ROWS, (number + 1) * ROWS - 1);
-    let bounds = |id: i64, note: &str| {
-        HashMap::from([(1, Datum::long(id)), (2, Datum::date(day)), (3, Datum::string(note))])
-    };
+    let bounds =
+        |id: i64, note: &str| HashMap::from([(1, Datum::long(id)), (2, Datum::date(day)), (3, Datum::string(note))]);
     DataFileBuilder::default()
         .content(DataContentType::Data)
         .file_path(format!("{location}/data/day={day}/{number:08}.parquet"))

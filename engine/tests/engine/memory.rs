@@ -31,12 +31,14 @@ async fn sorts_aggregates_and_joins_larger_than_memory_spill_and_are_right() {
     let lake = small(24, folder.path()).await;
     let sorted = "SELECT sum(value * n) FROM (SELECT value, row_number() OVER (ORDER BY value DESC) % 7 AS n \
                   FROM (SELECT (value * 7919) % 1000003 AS value FROM range(0, 1000000)))";
-    let grouped = "SELECT count(*), sum(c) FROM (SELECT value % 500000 AS k, count(*) AS c FROM range(0, 1000000) GROUP BY 1)";
+    let grouped =
+        "SELECT count(*), sum(c) FROM (SELECT value % 500000 AS k, count(*) AS c FROM range(0, 1000000) GROUP BY 1)";
     let joined = "SELECT count(*), sum(a.value) FROM range(0, 600000) a JOIN range(0, 600000) b ON a.value = b.value";
     let roomy = Lake::new().await;
     for sql in [sorted, grouped, joined] {
         assert_eq!(lake.text(sql).await, roomy.text(sql).await, "{sql}");
     }
-    let left = std::fs::read_dir(folder.path()).unwrap().flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap());
+    let left =
+        std::fs::read_dir(folder.path()).unwrap().flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap());
     assert_eq!(left.count(), 0, "spill files are gone");
 }

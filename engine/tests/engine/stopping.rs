@@ -29,7 +29,9 @@ async fn a_dropped_stream_gives_its_memory_back_at_once() {
 async fn a_query_that_is_never_polled_asks_for_no_data() {
     let lake = Lake::new().await;
     lake.run("CREATE TABLE t AS SELECT value AS v FROM range(0, 1000)").await;
-    let Answer::Rows(rows) = lake.engine.query("SELECT sum(v) FROM t", &lake.session).await.unwrap() else { panic!("rows") };
+    let Answer::Rows(rows) = lake.engine.query("SELECT sum(v) FROM t", &lake.session).await.unwrap() else {
+        panic!("rows")
+    };
     let planned = rows.stats().requests_get;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(rows.stats().requests_get, planned, "nothing runs before the first poll");

@@ -1,0 +1,241 @@
+//! What SQL says, and DataFusion would plan as something else: said in its words where it has them, refused where it has not.
+//!
+//! In: a parsed query. Out: the same query, so that
+//! * `TIMESTAMP` and `TIME` have microseconds, as Iceberg's do (DataFusion's have nanoseconds, which overflow in the years
+//!   before 1677 and after 2262, and do not compare with times of microseconds);
+//! * a number with an exponent is a double, while `1.50` is a decimal and exact (setting `sql_parser.parse_float_as_decimal`);
+//! * `= ANY (SELECT …)` is `IN`, `<> ALL (SELECT …)` is `NOT IN`; the other comparisons are refused, because DataFusion 55 answers them wrongly;
+//! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
+//! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as DFStatement;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
+    SetOperator, SetQuantifier, TimezoneInfo, Value, VisitMut, VisitorMut,
+};
+
+use crate::{Error, Result};
+
+/// Rewrites a query to what DataFusion plans as it is meant.
+///
+/// # Errors
+/// When DataFusion has no plan with the right answer.
+pub(crate) fn translate(statement: &mut DFStatement) -> Result<()> {
+    let mut statement = statement;
+    while let DFStatement::Explain(explain) = statement {
+        statement = &mut explain.statement;
+    }
+    let DFStatement::Statement(statement) = statement else { return Ok(()) };
+    match statement.visit(&mut Translator) {
+        ControlFlow::Break(feature) => Err(Error::unsupported("this query", feature)),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Translator;
+
+impl VisitorMut for Translator {
+    type Break = &'static str;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        check_set_operations(&query.body)
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator {
+                return ControlFlow::Break("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
+            }
+        }
+        name_repeated_items(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        match expr {
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_subquery(right) => return quantified(expr),
+            Expr::Value(value) => {
+                if let Value::Number(digits, _) = &value.value
+                    && digits.contains(['e', 'E'])
+                {
+                    let text = Value::SingleQuotedString(digits.clone());
+                    let number = Expr::Value(text.with_span(value.span));
+                    *expr = cast(number, DataType::Double(datafusion::sql::sqlparser::ast::ExactNumberInfo::None));
+                }
+            }
+            Expr::Cast { expr: inner, data_type, kind: CastKind::Cast | CastKind::DoubleColon, .. } => {
+                if is_time(data_type) {
+                    let inner = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+                    *expr = cast_to_time(inner);
+                } else {
+                    in_microseconds(data_type);
+                }
+            }
+            Expr::Cast { data_type, .. } => in_microseconds(data_type),
+            Expr::TypedString(typed) => {
+                if is_time(&typed.data_type) {
+                    *expr = cast_to_time(Expr::Value(typed.value.clone()));
+                } else {
+                    in_microseconds(&mut typed.data_type);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn check_set_operations(body: &SetExpr) -> ControlFlow<&'static str> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
+    let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+    match op {
+        SetOperator::Intersect if all => return ControlFlow::Break("INTERSECT ALL"),
+        SetOperator::Except | SetOperator::Minus if all => return ControlFlow::Break("EXCEPT ALL"),
+        _ => {}
+    }
+    check_set_operations(left)?;
+    check_set_operations(right)
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    match expr {
+        Expr::Subquery(_) => true,
+        Expr::Nested(inner) => is_subquery(inner),
+        _ => false,
+    }
+}
+
+/// A comparison with ANY or ALL of a subquery, as IN or NOT IN.
+fn quantified(expr: &mut Expr) -> ControlFlow<&'static str> {
+    let (left, right, negated) = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return ControlFlow::Break("a comparison with ANY or ALL of a subquery; compare with its min() or max()"),
+    };
+    let mut right = right.as_ref();
+    while let Expr::Nested(inner) = right {
+        right = inner;
+    }
+    let Expr::Subquery(subquery) = right else { return ControlFlow::Continue(()) };
+    *expr = Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated };
+    ControlFlow::Continue(())
+}
+
+fn in_microseconds(data_type: &mut DataType) {
+    if let DataType::Timestamp(precision @ None, _) = data_type {
+        *precision = Some(6);
+    }
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Time(None | Some(0..=6), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone))
+}
+
+/// SQL has no name for it that DataFusion knows.
+fn cast_to_time(expr: Expr) -> Expr {
+    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    let unit = Expr::value(Value::SingleQuotedString("Time64(Microsecond)".to_owned()));
+    let list = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: vec![argument(expr), argument(unit)],
+        clauses: Vec::new(),
+    };
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new("arrow_cast")]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// DataFusion names a column after its expression without casts, and refuses two of one name.
+fn name_repeated_items(items: &mut [SelectItem]) {
+    let mut taken: HashSet<String> = items
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            _ => None,
+        })
+        .collect();
+    for item in items {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let name = without_casts(expr).to_string();
+        if taken.insert(name.clone()) {
+            continue;
+        }
+        let text = match &*expr {
+            Expr::CompoundIdentifier(parts) => parts.last().map_or(name, |part| part.value.clone()),
+            Expr::Identifier(ident) => ident.value.clone(),
+            other => other.to_string(),
+        };
+        let mut alias = text.clone();
+        let mut number = 0;
+        while !taken.insert(alias.clone()) {
+            number += 1;
+            alias = format!("{text}_{number}");
+        }
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', alias) };
+    }
+}
+
+fn without_casts(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => without_casts(expr),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statement::{self, Statement};
+
+    fn translated(sql: &str) -> Result<String> {
+        let Ok(Statement::Query(mut query)) = statement::parse(sql) else { panic!("{sql} is not a query") };
+        translate(&mut query)?;
+        Ok(query.to_string())
+    }
+
+    #[test]
+    fn queries_are_said_in_datafusions_words() {
+        for (sql, expected) in [
+            ("SELECT TIMESTAMP '2024-01-01'", "SELECT TIMESTAMP(6) '2024-01-01'"),
+            ("SELECT CAST(a AS timestamp) FROM t", "SELECT CAST(a AS TIMESTAMP(6)) FROM t"),
+            ("SELECT TIME '12:00:00'", "SELECT arrow_cast('12:00:00', 'Time64(Microsecond)')"),
+            ("SELECT 1e3, 1.5", "SELECT CAST('1e3' AS DOUBLE), 1.5"),
+            ("SELECT a FROM t WHERE a = ANY (SELECT b FROM u)", "SELECT a FROM t WHERE a IN (SELECT b FROM u)"),
+            ("SELECT a FROM t WHERE a <> ALL (SELECT b FROM u)", "SELECT a FROM t WHERE a NOT IN (SELECT b FROM u)"),
+            ("SELECT a, a, a FROM t", "SELECT a, a AS \"a_1\", a AS \"a_2\" FROM t"),
+            ("SELECT t.a, u.a FROM t, u", "SELECT t.a, u.a FROM t, u"),
+            ("SELECT a, CAST(a AS INT) FROM t", "SELECT a, CAST(a AS INT) AS \"CAST(a AS INT)\" FROM t"),
+        ] {
+            assert_eq!(translated(sql).expect("it can be said"), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_answered_wrongly_is_refused() {
+        for sql in [
+            "SELECT a FROM t WHERE a >= ALL (SELECT b FROM u)",
+            "SELECT a FROM t WHERE a < ANY (SELECT b FROM u)",
+            "SELECT a FROM t INTERSECT ALL SELECT b FROM u",
+            "SELECT a FROM t UNION ALL (SELECT a FROM t EXCEPT ALL SELECT b FROM u)",
+            "SELECT * FROM t FULL JOIN u USING (a)",
+            "EXPLAIN SELECT * FROM t NATURAL FULL JOIN u",
+        ] {
+            assert!(translated(sql).is_err(), "{sql}");
+        }
+    }
+}
