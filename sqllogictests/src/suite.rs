@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use sqllogictest::{Record, Runner, default_normalizer, default_validator, parse_file, strict_column_validator};
+use sqllogictest::{
+    MakeConnection, Record, Runner, default_normalizer, default_validator, parse_file, strict_column_validator,
+};
 
 use crate::columns::Column;
 use crate::database::Database;
@@ -29,7 +31,7 @@ pub struct FileOutcome {
     pub records: usize,
     /// How long it took.
     pub elapsed: Duration,
-    /// The first disagreement, if there is one.
+    /// What disagreed, if anything did.
     pub failure: Option<String>,
 }
 
@@ -78,11 +80,32 @@ impl Suite {
                 .err()
                 .map(|error| error.to_string())
         } else {
-            runner.run_file_async(file).await.err().map(|error| error.to_string())
+            run_records(&mut runner, file).await
         };
         drop_schema(url, &schema).await;
         FileOutcome { records: records(file), name, elapsed: begun.elapsed(), failure }
     }
+}
+
+/// Runs every record, past the ones that fail. All that failed, or none.
+async fn run_records<M>(runner: &mut Runner<Database, M>, file: &Path) -> Option<String>
+where
+    M: MakeConnection<Conn = Database>,
+{
+    let records = match parse_file::<Column>(file) {
+        Ok(records) => records,
+        Err(error) => return Some(error.to_string()),
+    };
+    let mut failures = Vec::new();
+    for record in records {
+        if matches!(record, Record::Halt { .. }) {
+            break;
+        }
+        if let Err(error) = runner.run_async(record).await {
+            failures.push(error.to_string());
+        }
+    }
+    (!failures.is_empty()).then(|| failures.join("\n"))
 }
 
 /// A server that outlives the test gets its schema back; one that does not need not be asked twice.
