@@ -71,7 +71,8 @@ class Seaweed:
                  "s3": "s3.port", "s3.iceberg": "s3.port.iceberg", "s3.lance": "s3.port.lance"}
         self.process = subprocess.Popen(
             [program("POLYNYA_TEST_WEED"), "mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-             "-bucket=lake", "-tableBucket=iceberg-tables", "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
+             "-bucket=lake", "-tableBucket=iceberg-tables", "-s3.autoCreateBucket=false",
+             "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
              *(f"-{flags[name]}={port}" for name, port in self.ports.items())],
             env={**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET},
             stdin=subprocess.DEVNULL, stdout=open(self.folder / "weed.log", "ab"), stderr=subprocess.STDOUT, cwd=self.folder)

@@ -10,8 +10,8 @@ import pytest
 COLUMNS = "id int NOT NULL, n bigint, s varchar, m decimal(9, 2), d double, day date, ts timestamp, b boolean"
 ROWS = """SELECT CAST(value AS int), CASE WHEN value % 7 = 0 THEN NULL ELSE (value - 500) * 1000 END,
     CASE WHEN value % 11 = 0 THEN NULL ELSE 'word ' || CAST(value % 13 AS varchar) END,
-    CAST(value AS decimal(9, 2)) / 4, CAST(value AS double) / 8, DATE '1969-12-01' + value * INTERVAL '1 day',
-    TIMESTAMP '2024-01-01 00:00:00' + value * INTERVAL '1 hour', value % 2 = 0
+    CAST(value AS decimal(9, 2)) / 4, CAST(value AS double) / 8, arrow_cast(CAST(value - 32 AS int), 'Date32'),
+    arrow_cast(1704067200000000 + value * 3600000000, 'Timestamp(Microsecond, None)'), value % 2 = 0
     FROM generate_series(1, 1000) AS g (value)"""
 SPECS = [
     "", "s", "b", "day", "bucket(4, n)", "bucket(3, s)", "bucket(4, day)", "bucket(4, ts)", "bucket(4, m)", "truncate(100, n)",
