@@ -111,7 +111,9 @@ impl Engine {
     }
 
     async fn table_not_found(&self, catalog: &dyn Catalog, name: &TableName, missing: CatalogError) -> Error {
-        if matches!(missing, CatalogError::NamespaceNotFound { .. }) {
+        // Not every catalog tells a missing table from a missing schema.
+        let schema_missing = matches!(missing, CatalogError::NamespaceNotFound { .. });
+        if schema_missing || !has_schema(catalog, &name.schema).await {
             let schemas = catalog.list_namespaces(None).await.unwrap_or_default();
             let names = schemas.iter().map(|schema| schema.join("."));
             let hint = did_you_mean(&name.schema, names);
@@ -138,6 +140,17 @@ pub(crate) async fn match_schema(catalog: &dyn Catalog, schema: &str) -> Result<
         (Some(name), None) => Some(name),
         _ => None,
     })
+}
+
+/// Whether the schema is there; a catalog that does not answer is taken to have it.
+async fn has_schema(catalog: &dyn Catalog, schema: &str) -> bool {
+    match namespace(schema) {
+        Ok(namespace) => {
+            let found = catalog.namespace_properties(&namespace).await;
+            !matches!(found, Err(CatalogError::NamespaceNotFound { .. }))
+        }
+        Err(_) => false,
+    }
 }
 
 /// `: did you mean x?` for the nearest candidate, or nothing if none is near.

@@ -45,7 +45,7 @@ async fn manifests_carry_exact_counts_and_safe_bounds() {
     .await;
     lake.run(
         "INSERT INTO t VALUES \
-         (1, 'NaN', 'abcdefghijklmnopqrstuvwxyz', -1.5, -5, true, '00000000-0000-0000-0000-000000000001', \
+         (1, CAST('NaN' AS DOUBLE), 'abcdefghijklmnopqrstuvwxyz', -1.5, -5, true, '00000000-0000-0000-0000-000000000001', \
           struct(5, [1, 2]), '1970-01-01 00:00:01', 'a'), \
          (NULL, 2.5, 'zzzzzzzzzzzzzzzzzzzz', 2.25, 7, false, NULL, struct(-5, [3]), '1969-12-31 23:59:59', NULL), \
          (-3, -1.5, NULL, NULL, NULL, NULL, 'ffffffff-ffff-ffff-ffff-ffffffffffff', NULL, NULL, 'b')",
