@@ -1,3 +1,5 @@
+//! The commit protocol against catalogs and stores that fail on purpose: conflicts, unknown outcomes, cleaning up.
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What the cache keeps and forgets, and metadata that is malformed or too large.
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Locations, properties, request counts and failures of the stores.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
