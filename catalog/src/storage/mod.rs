@@ -204,12 +204,12 @@ impl Storage {
     pub async fn write(&self, location: &str, bytes: Bytes) -> Result<()> {
         let object = self.object(location)?;
         let result = object.store.put_opts(object.key(), PutPayload::from_bytes(bytes), PutOptions::default()).await;
-        match object.explain("write", result) {
-            Ok(_) => Ok(()),
-            // A write cannot miss its object; a 404 without a code is the bucket's.
-            Err(Error::FileNotFound { .. }) => Err(failure::missing_bucket(&object.parts)),
-            Err(other) => Err(other),
-        }
+        result.map(|_| ()).map_err(|error| object.write_failed(error))
+    }
+
+    /// What a store said about an object that was written through [`Storage::resolve`], as an error of ours.
+    pub fn write_failed(&self, location: &str, error: object_store::Error) -> Error {
+        self.object(location).map_or_else(|refused| refused, |object| object.write_failed(error))
     }
 
     /// Deletes an object. One that is not there is fine.
@@ -301,8 +301,19 @@ impl Object<'_> {
     }
 
     fn explain<T>(&self, verb: &'static str, result: object_store::Result<T>) -> Result<T> {
-        let request = Request { location: self.location, parts: &self.parts, verb, secrets: self.secrets };
-        result.map_err(|error| request.error(error))
+        result.map_err(|error| self.error(verb, error))
+    }
+
+    fn error(&self, verb: &'static str, error: object_store::Error) -> Error {
+        Request { location: self.location, parts: &self.parts, verb, secrets: self.secrets }.error(error)
+    }
+
+    fn write_failed(&self, error: object_store::Error) -> Error {
+        match self.error("write", error) {
+            // A write cannot miss its object; a 404 without a code is the bucket's.
+            Error::FileNotFound { .. } => failure::missing_bucket(&self.parts),
+            other => other,
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 
 use super::align::{Alignment, target_fields};
 use super::append::append;
-use super::exact_decimals::keep_digits;
 use super::plan::WritePlan;
+use super::value_rows::mean_columns;
 use crate::ddl::table_reference;
 use crate::query::QueryContext;
 use crate::statement::Insert;
@@ -35,7 +35,7 @@ pub(crate) async fn insert(
     let Insert { columns, source, .. } = insert;
     let rows = match source {
         Some(mut source) => {
-            keep_digits(&mut source, &target_fields(&plan, &columns)?);
+            mean_columns(&mut source, &target_fields(&plan, &columns)?);
             run_query(engine, source, session, query).await?
         }
         None if columns.is_empty() => one_empty_row()?,

@@ -11,7 +11,6 @@ mod append;
 mod coerce;
 mod create_as;
 mod encoder;
-mod exact_decimals;
 mod file;
 mod ingest;
 mod insert;
@@ -23,6 +22,7 @@ mod plan;
 mod properties;
 mod schema;
 mod upload;
+mod value_rows;
 mod writer;
 
 pub(crate) use create_as::create_table_as;

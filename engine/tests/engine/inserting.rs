@@ -64,6 +64,23 @@ async fn decimals_keep_every_digit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn literals_are_meant_in_their_columns_type() {
+    let lake = Lake::new().await;
+    lake.run("CREATE TABLE t (f double, i int, s varchar, d decimal(10, 2), day date)").await;
+    lake.run(
+        "INSERT INTO t VALUES ('NaN', 1, 7, '1.50', '2024-01-01'), (-2.5, '2', 'x', -1.25, NULL), \
+         (1e3, NULL, NULL, 3, DATE '2024-01-02')",
+    )
+    .await;
+    check(
+        &lake,
+        "SELECT * FROM t ORDER BY i",
+        &["NaN 1 7 1.50 2024-01-01", "-2.5 2 x -1.25 ", "1000.0   3.00 2024-01-02"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn values_that_do_not_fit_are_refused_and_nothing_stays() {
     let lake = Lake::new().await;
     lake.run("CREATE TABLE t (i int, d decimal(5, 2), f float, u uuid, b fixed(2), n bigint NOT NULL, day date)").await;
