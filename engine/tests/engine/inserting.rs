@@ -66,6 +66,9 @@ async fn decimals_keep_every_digit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn literals_are_meant_in_their_columns_type() {
     let lake = Lake::new().await;
+    lake.run("CREATE TABLE n (f double, i int)").await;
+    lake.run("INSERT INTO n VALUES (CAST('NaN' AS double), 1), (-1.5, 1 + 1), (NULL, '3')").await;
+    check(&lake, "SELECT * FROM n ORDER BY i", &["NaN 1", "-1.5 2", " 3"]).await;
     lake.run("CREATE TABLE t (f double, i int, s varchar, d decimal(10, 2), day date)").await;
     lake.run(
         "INSERT INTO t VALUES ('NaN', 1, 7, '1.50', '2024-01-01'), (-2.5, '2', 'x', -1.25, NULL), \
