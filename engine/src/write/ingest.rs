@@ -52,7 +52,7 @@ pub(crate) async fn ingest(
 }
 
 fn by_name() -> Align {
-    Box::new(|plan, source| Alignment::by_name(plan, source))
+    Box::new(Alignment::by_name)
 }
 
 async fn create(

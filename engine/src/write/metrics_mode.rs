@@ -67,10 +67,10 @@ impl MetricsConfig {
     ///
     /// A character has at most four bytes.
     pub(super) fn longest_bound_bytes(&self) -> Option<usize> {
-        let modes = self.columns.values().chain([&self.default]);
-        modes.fold(Some(64), |longest: Option<usize>, mode| match mode {
-            MetricsMode::None | MetricsMode::Counts => longest,
-            MetricsMode::Truncate(length) => longest.map(|longest| longest.max(length.saturating_mul(4))),
+        let mut modes = self.columns.values().chain([&self.default]);
+        modes.try_fold(64_usize, |longest, mode| match mode {
+            MetricsMode::None | MetricsMode::Counts => Some(longest),
+            MetricsMode::Truncate(length) => Some(longest.max(length.saturating_mul(4))),
             MetricsMode::Full => None,
         })
     }
