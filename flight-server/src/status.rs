@@ -164,7 +164,8 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let message = error.to_string();
-        if !message.is_empty() && !text.contains(&message) {
+        // A cause that only repeats what was said, perhaps behind a word such as "Schema error:", is left out.
+        if !message.is_empty() && !text.contains(&message) && !message.contains(&text) {
             let _ = write!(text, ": {message}");
         }
         cause = error.source();
