@@ -16,7 +16,7 @@ use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_c
 use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::io::{ChunkCache, DataCaches, FooterCache};
 use crate::names::{TableName, did_you_mean};
-use crate::planner::physical_optimizer_rules;
+use crate::planner::{analyzer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
@@ -246,6 +246,7 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         .with_config(config)
         .with_runtime_env(runtime(settings)?)
         .with_default_features()
+        .with_analyzer_rules(analyzer_rules())
         .with_physical_optimizer_rules(physical_optimizer_rules());
     for function in polynya_udfs::all_scalar_functions() {
         builder.scalar_functions().get_or_insert_default().push(function);
