@@ -36,15 +36,14 @@ pub(crate) async fn interact(mut shell: Shell) -> Result<()> {
         });
         let (returned, signal) = read.await.context("the prompt failed")?;
         editor = returned;
-        match signal.context("the terminal cannot be read")? {
-            Signal::Success(text) => {
-                if run(&mut shell, &text).await == Ended::Quit {
-                    break;
-                }
-            }
-            Signal::CtrlD => break,
+        let leave = match signal.context("the terminal cannot be read")? {
+            Signal::Success(text) => run(&mut shell, &text).await == Ended::Quit,
+            Signal::CtrlD => true,
             // Ctrl-C while typing drops the line.
-            _ => {}
+            _ => false,
+        };
+        if leave {
+            break;
         }
     }
     loading.abort();

@@ -1,5 +1,7 @@
 //! The server as clients meet it: a real listener over an engine with a memory catalog, and arrow-flight's own clients.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail where it stands")]
+
 mod cancelling;
 mod harness;
 mod ingesting;
