@@ -1,10 +1,11 @@
-//! What SQL says, and DataFusion would plan as something else: said in its words where it has them, refused where it has not.
+//! What SQL says and DataFusion would plan as something else: said in its words where it has them, refused where not.
 //!
 //! In: a parsed query. Out: the same query, so that
 //! * `TIMESTAMP` and `TIME` have microseconds, as Iceberg's do (DataFusion's have nanoseconds, which overflow in the years
 //!   before 1677 and after 2262, and do not compare with times of microseconds);
 //! * a number with an exponent is a double, while `1.50` is a decimal and exact (setting `sql_parser.parse_float_as_decimal`);
-//! * `= ANY (SELECT …)` is `IN`, `<> ALL (SELECT …)` is `NOT IN`; the other comparisons are refused, because DataFusion 55 answers them wrongly;
+//! * `= ANY (SELECT …)` is `IN`, `<> ALL (SELECT …)` is `NOT IN`; other such comparisons are refused, because DataFusion 55
+//!   answers them wrongly;
 //! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
