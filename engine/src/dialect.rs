@@ -6,6 +6,7 @@
 //! * a number with an exponent is a double, while `1.50` is a decimal and exact (setting `sql_parser.parse_float_as_decimal`);
 //! * `= ANY (SELECT …)` is `IN`, `<> ALL (SELECT …)` is `NOT IN`; other such comparisons are refused, because DataFusion 55
 //!   answers them wrongly;
+//! * an operator after `IS DISTINCT FROM x` is refused without parentheses, because the parser takes it into `x`;
 //! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
@@ -76,6 +77,11 @@ impl VisitorMut for Translator {
                     in_microseconds(data_type);
                 }
             }
+            Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if swallowed_operator(right) => {
+                return ControlFlow::Break(
+                    "AND, OR or a comparison after IS DISTINCT FROM without parentheses around it",
+                );
+            }
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
             Expr::TypedString(typed) => {
                 if is_time(&typed.data_type) {
@@ -100,6 +106,16 @@ fn check_set_operations(body: &SetExpr) -> ControlFlow<&'static str> {
     }
     check_set_operations(left)?;
     check_set_operations(right)
+}
+
+/// The parser takes all that follows IS DISTINCT FROM as its operand, `AND` and `OR` included.
+fn swallowed_operator(right: &Expr) -> bool {
+    use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or, Xor};
+    matches!(right, Expr::BinaryOp { op: And | Or | Xor | Eq | NotEq | Lt | LtEq | Gt | GtEq, .. })
+        || matches!(
+            right,
+            Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) | Expr::Between { .. } | Expr::InList { .. }
+        )
 }
 
 fn is_subquery(expr: &Expr) -> bool {

@@ -49,6 +49,17 @@ fn chosen(session: &Session) -> Chosen {
     (session.catalog(), session.schema(), session.settings())
 }
 
+impl Caller {
+    /// Works in the session of a prepared statement, unless the call named one of its own: what the statement changes is
+    /// then kept, and the client told, as if the call itself had changed it.
+    pub(crate) fn adopt(&mut self, session: &Arc<Session>) {
+        if !self.kept {
+            self.before = Some(chosen(session));
+            self.session = Arc::clone(session);
+        }
+    }
+}
+
 impl Sessions {
     /// No session yet; `fresh` makes one as clients first find it.
     pub(crate) fn new(

@@ -144,7 +144,7 @@ async fn refuse_deletes(table: &PinnedTable, deletes: &[&ManifestFile], manifest
 }
 
 fn unreadable(table: &PinnedTable, file: &FileEntry, feature: &str) -> Error {
-    Error::unsupported(format!("table {} cannot be read yet (file {})", table.name(), file.location), feature)
+    Error::unsupported(format!("reading table {} (file {})", table.name(), file.location), feature)
 }
 
 fn count(query: &QueryContext, selection: &Selection) {

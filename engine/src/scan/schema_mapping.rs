@@ -76,7 +76,7 @@ impl ColumnMapping {
             let names = self.names.as_ref().ok_or_else(|| {
                 let feature =
                     format!("files without field ids, in a table without the property {DEFAULT_SCHEMA_NAME_MAPPING}");
-                Error::unsupported(format!("table {} (file {location})", self.table), feature)
+                Error::unsupported(format!("reading table {} (file {location})", self.table), feature)
             })?;
             Ids::Mapped(names.fields().iter().collect())
         };
@@ -143,7 +143,7 @@ impl Renamer<'_> {
     }
 
     fn refused(&self, feature: String) -> Error {
-        Error::unsupported(format!("table {} cannot be read yet (file {})", self.table, self.location), feature)
+        Error::unsupported(format!("reading table {} (file {})", self.table, self.location), feature)
     }
 
     fn field(&self, field: &TypePtr, target: &NestedField, name: &str, ids: &Ids, rigid: bool) -> Result<TypePtr> {

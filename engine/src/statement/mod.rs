@@ -8,6 +8,7 @@
 mod column;
 mod create;
 mod insert;
+mod length;
 mod session;
 mod show;
 mod table;
@@ -190,6 +191,7 @@ pub enum Use {
 pub fn parse(sql: &str) -> Result<Statement> {
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
+    length::check(&tokens)?;
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).build()?;
     while parser.parser.consume_token(&Token::SemiColon) {}
     if parser.parser.peek_token_ref().token == Token::EOF {

@@ -28,10 +28,15 @@ enum Command {
     Demo(demo::Arguments),
 }
 
+/// Stack of each thread, in bytes. Planning recurses as deep as an expression is long; `engine/src/statement/length.rs`
+/// refuses expressions that this would not hold. Pages that are never touched cost nothing.
+const STACK_BYTES: usize = 256 << 20;
+
 /// Runs the process to its exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the runtime could not be started: {error}");

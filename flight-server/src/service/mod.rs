@@ -172,9 +172,9 @@ impl FlightService for PolynyaService {
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         let (metadata, _, descriptor) = request.into_parts();
         guarded("GetFlightInfo", async {
-            let caller = self.inner.sessions.resolve(&metadata);
+            let mut caller = self.inner.sessions.resolve(&metadata);
             let command = decode_command("the descriptor's command", &descriptor.cmd)?;
-            let info = self.inner.flight_info(command, descriptor, &caller).await?;
+            let info = self.inner.flight_info(command, descriptor, &mut caller).await?;
             self.inner.reply(info, &caller)
         })
         .await
@@ -206,8 +206,8 @@ impl FlightService for PolynyaService {
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let (metadata, _, messages) = request.into_parts();
         guarded("DoPut", async {
-            let caller = self.inner.sessions.resolve(&metadata);
-            let result = self.inner.put(messages, &caller).await?;
+            let mut caller = self.inner.sessions.resolve(&metadata);
+            let result = self.inner.put(messages, &mut caller).await?;
             self.inner.reply(futures::stream::iter([Ok(result)]).boxed(), &caller)
         })
         .await

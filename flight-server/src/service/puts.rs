@@ -12,7 +12,11 @@ use crate::status::{invalid, malformed, unimplemented};
 
 impl Inner {
     /// Does what the first message's descriptor asks for.
-    pub(super) async fn put(&self, mut messages: Streaming<FlightData>, caller: &Caller) -> Result<PutResult, Status> {
+    pub(super) async fn put(
+        &self,
+        mut messages: Streaming<FlightData>,
+        caller: &mut Caller,
+    ) -> Result<PutResult, Status> {
         let first = messages.message().await?.ok_or_else(|| invalid("DoPut was called without a message"))?;
         let descriptor =
             first.flight_descriptor.as_ref().ok_or_else(|| invalid("the first message of DoPut has no descriptor"))?;
@@ -24,6 +28,7 @@ impl Inner {
             Command::CommandPreparedStatementUpdate(statement) => {
                 let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
                 refuse_binding(&first)?;
+                caller.adopt(&prepared.session);
                 Ok(updated(self.update(&prepared.sql, &prepared.session).await?))
             }
             Command::CommandPreparedStatementQuery(statement) => {

@@ -25,7 +25,7 @@ impl Inner {
         &self,
         command: Command,
         descriptor: FlightDescriptor,
-        caller: &Caller,
+        caller: &mut Caller,
     ) -> Result<FlightInfo, Status> {
         match command {
             Command::CommandStatementQuery(statement) => {
@@ -35,6 +35,7 @@ impl Inner {
             Command::CommandPreparedStatementQuery(statement) => {
                 let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
                 refuse_parameters(&prepared)?;
+                caller.adopt(&prepared.session);
                 self.run(&prepared.sql, &prepared.session, descriptor).await
             }
             Command::CommandStatementSubstraitPlan(_) => {
