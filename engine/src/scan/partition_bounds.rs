@@ -18,7 +18,7 @@ pub(crate) fn source_range(transform: &Transform, source: &PrimitiveType, value:
         Transform::Truncate(width) => truncated(*width, value),
         Transform::Year => periods(source, value, |years| month_start(years.checked_mul(12)?), 1),
         Transform::Month => periods(source, value, month_start, 1),
-        Transform::Day => periods(source, value, |days| Some(days), 1),
+        Transform::Day => periods(source, value, Some, 1),
         Transform::Hour => hours(source, value),
         _ => UNKNOWN,
     }
