@@ -171,6 +171,7 @@ async fn check(catalog: &dyn Catalog) {
     let cache = MetadataCache::new(64 << 20);
     let snapshot = table.metadata.current_snapshot().unwrap();
     let list = cache.manifest_list(&table.storage, &table.metadata, snapshot).await.unwrap();
+    assert!(list.entries().len() < 150, "small manifests were not merged: {}", list.entries().len());
     let mut paths = Vec::new();
     for file in list.entries() {
         let manifest = read_manifest(&table.storage, file).await.unwrap();

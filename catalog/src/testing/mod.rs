@@ -17,12 +17,18 @@ pub use seaweed::SeaweedServer;
 /// Why a service could not be started, in words for whoever runs the tests.
 pub type Failure = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// Ports that are free now. All are held until all are known, so they differ.
+/// The ports that services may get: below every system's ephemeral range, so that no outgoing connection takes one
+/// between our look and the service's start.
+const SERVICE_PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// Ports that are free now, chosen at random among [`SERVICE_PORTS`]. All are held until all are known, so they differ.
 fn free_ports<const N: usize>() -> Result<[u16; N], Failure> {
     let mut ports = [0; N];
     let mut held = Vec::with_capacity(N);
     for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = (0..1000)
+            .find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, rand::random_range(SERVICE_PORTS))).ok())
+            .ok_or("no free port was found for a service")?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }

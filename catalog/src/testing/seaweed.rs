@@ -38,6 +38,18 @@ impl SeaweedServer {
     /// # Errors
     /// Says that the program is missing, or shows what the service wrote.
     pub async fn start() -> Result<Self, Failure> {
+        // Another test's service may take one of our ports first: then other ports are tried.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::start_once().await {
+                Err(error) if tries < 4 && error.to_string().contains("is not available on") => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start_once() -> Result<Self, Failure> {
         let places = [
             target_dir().join("services/venv/bin/weed"),
             PathBuf::from("/usr/local/bin/weed"),
