@@ -27,4 +27,4 @@ pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spe
 pub use metadata_cache::{MetadataCache, read_manifest};
 pub use open::open_catalog;
 pub use settings::{CatalogSettings, CatalogType};
-pub use storage::{RequestCounts, RequestMeter, Storage};
+pub use storage::{ReadFailure, ReadFailureKind, RequestCounts, RequestMeter, Storage};

@@ -14,7 +14,7 @@ use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
 
 use crate::answer::{Answer, Description, RowStream, StatementKind};
-use crate::io::{ChunkCache, DataCaches, FooterCache};
+use crate::io::{Budget, DataCaches, DiskTier, FooterCache, MemoryTier, PageCache, Pages, Stores};
 use crate::names::{TableName, did_you_mean};
 use crate::planner::{analyzer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
@@ -50,10 +50,7 @@ impl Engine {
         let caches = ScanCaches {
             metadata,
             manifests: ManifestCache::new(metadata_bytes / 2),
-            data: DataCaches {
-                footers: FooterCache::new(metadata_bytes / 4),
-                chunks: ChunkCache::new(settings.cache.memory_bytes.as_u64()),
-            },
+            data: data_caches(&settings)?,
         };
         Ok(Arc::new(Self {
             catalogs,
@@ -228,6 +225,24 @@ fn default_catalog(settings: &Settings, catalogs: &BTreeMap<String, Arc<dyn Cata
         None if catalogs.len() == 1 => Ok(catalogs.keys().next().cloned()),
         None => Ok(None),
     }
+}
+
+/// The page cache, warm if its folder is, and the stores behind it.
+fn data_caches(settings: &Settings) -> Result<DataCaches> {
+    let cache = &settings.cache;
+    let disk = match &cache.disk_dir {
+        Some(folder) => Some(DiskTier::open(folder, cache.disk_bytes.as_u64())?),
+        None => None,
+    };
+    let stores = Stores::new(settings.prices.prices().get_usd, cache.gap_bytes.map(|bytes| bytes.as_u64()));
+    Ok(DataCaches {
+        footers: FooterCache::new(cache.metadata_bytes.as_u64() / 4),
+        pages: Pages {
+            cache: PageCache::new(MemoryTier::new(cache.memory_bytes.as_u64()), disk),
+            stores: Arc::new(stores),
+        },
+        budget: Budget::new(cache.prefetch_bytes.as_u64()),
+    })
 }
 
 /// What every query's state begins from: functions, rules, pools and options.

@@ -63,6 +63,14 @@ pub enum Error {
         /// Which operator asked for how much.
         message: String,
     },
+    /// The query went beyond a limit that its session set.
+    #[error("{message} (setting {setting}). Raise the limit with SET {setting} = …, or read less")]
+    Limit {
+        /// The setting's full name.
+        setting: &'static str,
+        /// What would have gone beyond it.
+        message: String,
+    },
     /// The client, or an operator, stopped the query.
     #[error("the query was cancelled")]
     Cancelled,

@@ -8,6 +8,7 @@ use datafusion::error::DataFusionError;
 use polynya_catalog::{RequestCounts, RequestMeter};
 
 use crate::Error;
+use crate::io::QueryIo;
 
 /// One query's identity and counters, shared by everything that works for it.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct QueryContext {
     id: String,
     tenant: String,
     meter: Arc<RequestMeter>,
+    io: Arc<QueryIo>,
     planning: PlanningCounts,
     rows: AtomicU64,
     started: Instant,
@@ -61,6 +63,7 @@ impl QueryContext {
             id: uuid::Uuid::now_v7().to_string(),
             tenant: tenant.to_owned(),
             meter: Arc::new(RequestMeter::default()),
+            io: Arc::default(),
             planning: PlanningCounts::default(),
             rows: AtomicU64::new(0),
             started: Instant::now(),
@@ -86,6 +89,11 @@ impl QueryContext {
     /// Counts every request that this query makes.
     pub fn meter(&self) -> &Arc<RequestMeter> {
         &self.meter
+    }
+
+    /// What the query's data reads share.
+    pub(crate) fn io(&self) -> &Arc<QueryIo> {
+        &self.io
     }
 
     pub(crate) fn planning(&self) -> &PlanningCounts {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use polynya_catalog::CatalogSettings;
 
+pub use crate::io::{CacheSettings, PriceSettings};
+
 /// Everything the engine can be told. Unknown keys are errors.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,8 +22,10 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// How queries run.
     pub execution: ExecutionSettings,
-    /// What is kept between queries.
+    /// What is kept between queries, and read ahead.
     pub cache: CacheSettings,
+    /// What the object store charges.
+    pub prices: PriceSettings,
 }
 
 /// Memory for queries, and where they go when it is not enough.
@@ -55,22 +59,6 @@ impl MemorySettings {
 pub struct ExecutionSettings {
     /// Partitions that one query is divided into. Default: the number of cores.
     pub target_partitions: Option<usize>,
-}
-
-/// What is kept between queries.
-#[derive(Debug, Clone, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CacheSettings {
-    /// Memory for ranges of data files, in bytes; 0 keeps none. Default: 1 GiB.
-    pub memory_bytes: ByteSize,
-    /// Memory for decoded table metadata, manifests and Parquet footers, in bytes. Default: 512 MiB.
-    pub metadata_bytes: ByteSize,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self { memory_bytes: ByteSize::gib(1), metadata_bytes: ByteSize::mib(512) }
-    }
 }
 
 /// The memory of this machine or container, in bytes; 8 GiB where it cannot be told.

@@ -105,6 +105,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::Invalid(_) => (Code::InvalidArgument, "42000"),
         Error::Unsupported { .. } => (Code::Unimplemented, "0A000"),
         Error::Data(_) => (Code::InvalidArgument, "22000"),
+        Error::Limit { .. } => (Code::ResourceExhausted, "53400"),
         Error::MemoryLimit { .. } => (Code::ResourceExhausted, "53200"),
         Error::Cancelled => (Code::Cancelled, "57014"),
         Error::Settings { .. } => (Code::FailedPrecondition, "F0000"),

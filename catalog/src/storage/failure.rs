@@ -109,6 +109,54 @@ pub(super) fn cut_short(location: &str, wanted: u64, got: u64) -> Error {
     malformed(location, format!("{wanted} bytes were expected, and {got} came"))
 }
 
+/// An object is not the file that the manifest describes.
+pub(super) fn other_size(location: &str, wanted: u64, got: u64) -> Error {
+    malformed(location, format!("the manifest says {wanted} bytes, the object has {got}"))
+}
+
+/// Why one read request failed, and what may be done about it.
+#[derive(Debug)]
+pub struct ReadFailure {
+    /// Whether to ask again.
+    pub kind: ReadFailureKind,
+    /// The error, if nobody asks again.
+    pub error: Error,
+}
+
+/// What a failed read request means for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFailureKind {
+    /// The store asks for fewer requests (429, 503 SlowDown).
+    Throttled,
+    /// Another request may do better: a server error, a broken or short answer, a timeout.
+    Transient,
+    /// No request will do better.
+    Permanent,
+}
+
+impl ReadFailure {
+    /// A request that was given up after this time.
+    pub fn timeout(location: &str, after: std::time::Duration) -> Self {
+        let source = Blanked(format!("no complete answer within {:.0} s", after.as_secs_f64()));
+        let action = format!("read {}", shown(location));
+        Self::transient(Error::Unavailable { service: "the store".to_owned(), action, source: Box::new(source) })
+    }
+
+    pub(super) fn transient(error: Error) -> Self {
+        Self { kind: ReadFailureKind::Transient, error }
+    }
+
+    pub(super) fn permanent(error: Error) -> Self {
+        Self { kind: ReadFailureKind::Permanent, error }
+    }
+}
+
+/// Whether a store said 429 or 503, or S3's code for them.
+pub(super) fn asks_to_slow_down(error: &object_store::Error) -> bool {
+    let said = chain_text(error);
+    ["SlowDown", "503 Service Unavailable", "429 Too Many Requests"].iter().any(|code| said.contains(code))
+}
+
 /// Recognises the ways in which stores say that a range starts after the end of its object.
 pub(super) fn past_end(error: Error, location: &str, range: &std::ops::Range<u64>) -> Error {
     let Error::Unavailable { source, .. } = &error else { return error };

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
-use object_store::{ObjectStore, StaticCredentialProvider};
+use object_store::{ObjectStore, RetryConfig, StaticCredentialProvider};
 
 use crate::{Error, Result};
 
-use super::http::{ClientPool, client_options, is_plain_http, retries};
+use super::http::{ClientPool, client_options, is_plain_http};
 use super::properties::Properties;
 use super::renewal::{GcsCredentials, Renewed};
 
@@ -21,6 +21,7 @@ pub(super) fn open(
     properties: &Properties,
     renewed: Option<&Renewed>,
     clients: &ClientPool,
+    retry: RetryConfig,
     bucket: &str,
 ) -> Result<Arc<dyn ObjectStore>> {
     let endpoint = endpoint(properties);
@@ -28,7 +29,7 @@ pub(super) fn open(
     let mut builder = credentials(properties)?
         .with_bucket_name(bucket)
         .with_client_options(client_options(properties, "gcs", plain_http)?)
-        .with_retry(retries())
+        .with_retry(retry)
         .with_http_connector(clients.clone());
     if let Some(renewed) = renewed.filter(|_| properties.get(&["gcs.oauth2.token"]).is_some()) {
         builder = builder.with_credentials(Arc::new(GcsCredentials(renewed.clone())));

@@ -42,6 +42,11 @@ pub(super) fn retries() -> RetryConfig {
     }
 }
 
+/// No retries at all: the caller retries, hedges and counts for itself.
+pub(super) fn no_retries() -> RetryConfig {
+    RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..retries() }
+}
+
 /// Whether an endpoint asks for plain HTTP.
 pub(super) fn is_plain_http(endpoint: &str) -> bool {
     endpoint.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"))

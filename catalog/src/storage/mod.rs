@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use crate::{Error, Result};
 
 use self::failure::Request;
+pub use self::failure::{ReadFailure, ReadFailureKind};
 use self::http::ClientPool;
 use self::local::Confinement;
 use self::location::{Location, Scheme};
@@ -79,6 +80,16 @@ struct StoreKey {
     scheme: Scheme,
     bucket: String,
     host: Option<String>,
+    retries: Retries,
+}
+
+/// Who tries a request again that failed for a reason that may pass.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Retries {
+    /// `object_store`, a few times.
+    Inside,
+    /// Nobody below: the caller does.
+    Outside,
 }
 
 impl Storage {
@@ -151,7 +162,7 @@ impl Storage {
     /// for another scheme; `Settings` if the store's properties are wrong.
     pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
         let parts = Location::parse(location)?;
-        let store = self.store(&parts, location)?;
+        let store = self.store(&parts, location, Retries::Inside)?;
         Ok((store, parts.key))
     }
 
@@ -198,6 +209,38 @@ impl Storage {
         let result = result.map_err(|error| failure::past_end(error, location, &range))?;
         let bytes = object.explain("read", result.bytes().await)?;
         exact(location, bytes, range.end - range.start)
+    }
+
+    /// Some bytes of an immutable object of known size, in exactly one request: no retry below, the answer's status,
+    /// Content-Range, length and the object's size are checked.
+    ///
+    /// # Errors
+    /// Says whether another request may do better.
+    pub async fn read_range_once(
+        &self,
+        location: &str,
+        range: Range<u64>,
+        size_bytes: u64,
+    ) -> std::result::Result<Bytes, ReadFailure> {
+        let object = self.object_with(location, Retries::Outside).map_err(ReadFailure::permanent)?;
+        let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
+        let got = object.store.get_opts(object.key(), options).await.map_err(|error| object.read_failure(error, &range))?;
+        if got.meta.size != size_bytes {
+            return Err(ReadFailure::permanent(failure::other_size(location, size_bytes, got.meta.size)));
+        }
+        let bytes = got.bytes().await.map_err(|error| object.read_failure(error, &range))?;
+        exact(location, bytes, range.end - range.start).map_err(ReadFailure::transient)
+    }
+
+    /// Names the service and bucket of a location: what shares a limit of requests.
+    ///
+    /// # Errors
+    /// As [`Storage::resolve`].
+    pub fn store_name(&self, location: &str) -> Result<String> {
+        let parts = Location::parse(location)?;
+        let file = self.cache_key(location)?;
+        let service = file.split(' ').next().unwrap_or_default();
+        Ok(format!("{service} {} {}", failure::service(&parts), parts.bucket))
     }
 
     /// Writes an object, whole; replaces it if it exists.
@@ -263,22 +306,26 @@ impl Storage {
     }
 
     fn object<'a>(&'a self, location: &'a str) -> Result<Object<'a>> {
+        self.object_with(location, Retries::Inside)
+    }
+
+    fn object_with<'a>(&'a self, location: &'a str, retries: Retries) -> Result<Object<'a>> {
         let parts = Location::parse(location)?;
-        let store = self.store(&parts, location)?;
+        let store = self.store(&parts, location, retries)?;
         Ok(Object { location, parts, store, secrets: &self.opened.secrets })
     }
 
     /// The store, opened if this is its first use, and counted by this handle's meters.
-    fn store(&self, parts: &Location, location: &str) -> Result<Arc<dyn ObjectStore>> {
+    fn store(&self, parts: &Location, location: &str, retries: Retries) -> Result<Arc<dyn ObjectStore>> {
         if parts.scheme == Scheme::File {
             self.opened.confinement.check(location, &parts.key)?;
         }
-        let key = StoreKey { scheme: parts.scheme, bucket: parts.bucket.clone(), host: parts.host.clone() };
+        let key = StoreKey { scheme: parts.scheme, bucket: parts.bucket.clone(), host: parts.host.clone(), retries };
         let mut stores = self.opened.stores.lock();
         let store = match stores.get(&key) {
             Some(store) => Arc::clone(store),
             None => {
-                let store = self.opened.open_store(parts)?;
+                let store = self.opened.open_store(parts, retries)?;
                 stores.insert(key, Arc::clone(&store));
                 store
             }
@@ -308,6 +355,16 @@ impl Object<'_> {
         Request { location: self.location, parts: &self.parts, verb, secrets: self.secrets }.error(error)
     }
 
+    fn read_failure(&self, error: object_store::Error, range: &Range<u64>) -> ReadFailure {
+        let throttled = failure::asks_to_slow_down(&error);
+        let error = failure::past_end(self.error("read", error), self.location, range);
+        match error {
+            error @ Error::Unavailable { .. } if throttled => ReadFailure { kind: ReadFailureKind::Throttled, error },
+            error @ Error::Unavailable { .. } => ReadFailure::transient(error),
+            error => ReadFailure::permanent(error),
+        }
+    }
+
     fn write_failed(&self, error: object_store::Error) -> Error {
         match self.error("write", error) {
             // A write cannot miss its object; a 404 without a code is the bucket's.
@@ -318,17 +375,16 @@ impl Object<'_> {
 }
 
 impl Opened {
-    fn open_store(&self, parts: &Location) -> Result<Arc<dyn ObjectStore>> {
+    fn open_store(&self, parts: &Location, retries: Retries) -> Result<Arc<dyn ObjectStore>> {
+        let (properties, renewed, clients) = (&self.properties, self.renewed.as_ref(), &self.kept.clients);
+        let retry = match retries {
+            Retries::Inside => http::retries(),
+            Retries::Outside => http::no_retries(),
+        };
         match parts.scheme {
-            Scheme::S3 => s3::open(&self.properties, self.renewed.as_ref(), &self.kept.clients, &parts.bucket),
-            Scheme::Gcs => gcs::open(&self.properties, self.renewed.as_ref(), &self.kept.clients, &parts.bucket),
-            Scheme::Azure => azure::open(
-                &self.properties,
-                self.renewed.as_ref(),
-                &self.kept.clients,
-                &parts.bucket,
-                parts.host.as_deref(),
-            ),
+            Scheme::S3 => s3::open(properties, renewed, clients, retry, &parts.bucket),
+            Scheme::Gcs => gcs::open(properties, renewed, clients, retry, &parts.bucket),
+            Scheme::Azure => azure::open(properties, renewed, clients, retry, &parts.bucket, parts.host.as_deref()),
             Scheme::File => Ok(Arc::new(LocalFileSystem::new())),
             Scheme::Memory => Ok(Arc::clone(&self.kept.memory) as Arc<dyn ObjectStore>),
         }

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::{ObjectStore, RetryConfig};
 
 use crate::{Error, Result};
 
-use super::http::{ClientPool, client_options, is_plain_http, retries};
+use super::http::{ClientPool, client_options, is_plain_http};
 use super::properties::Properties;
 use super::renewal::{Renewed, S3Credentials};
 
@@ -19,6 +19,7 @@ pub(super) fn open(
     properties: &Properties,
     renewed: Option<&Renewed>,
     clients: &ClientPool,
+    retry: RetryConfig,
     bucket: &str,
 ) -> Result<Arc<dyn ObjectStore>> {
     if properties.flag(&["s3.remote-signing-enabled"])? == Some(true) {
@@ -30,7 +31,7 @@ pub(super) fn open(
     }
     let builder = address(builder, properties, bucket)?;
     let builder = encryption(builder, properties)?;
-    let builder = builder.with_bucket_name(bucket).with_retry(retries()).with_http_connector(clients.clone());
+    let builder = builder.with_bucket_name(bucket).with_retry(retry).with_http_connector(clients.clone());
     let store = builder.build().map_err(|error| Error::Settings {
         setting: "s3.*".to_string(),
         message: format!("bucket {bucket} cannot be opened: {error}"),

@@ -1,141 +1,183 @@
-//! Parquet footers, decoded under the table's column names and kept between queries within a limit of bytes.
+//! Parquet footers with their page indexes, decoded under the table's column names, and kept between queries within a limit
+//! of bytes; undecoded, they are pages of the cache, so that a restarted process need not ask for them again.
 //!
-//! A file is immutable and named by its location and size, so a footer is never revalidated.
+//! One request brings the end of a file: its length is guessed from the number of columns and row groups. A file that is
+//! small comes whole.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use datafusion::error::DataFusionError;
-use futures::future::BoxFuture;
 use moka::future::Cache;
-use parquet::arrow::async_reader::MetadataFetch;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataOptions,
     ParquetMetaDataReader,
 };
-use polynya_catalog::Storage;
 
+use super::layout::Layout;
+use super::page::{FileKey, PageKey};
+use super::pages::Pages;
+use super::query_io::{CacheMode, DataFile};
 use crate::scan::ColumnMapping;
 use crate::{Error, Result};
 
-/// The end of a file that one request brings: the footer, and mostly the page index before it. 64 KiB.
-const TAIL_BYTES: u64 = 64 << 10;
-
+/// A file up to this size is read whole: one request instead of two.
+const WHOLE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// The least that is read of a file's end.
+const TAIL_BYTES_MIN: u64 = 64 << 10;
+const TAIL_BYTES_MAX: u64 = 4 << 20;
+/// Footer and page index of one column chunk, about: statistics, and forty pages.
+const CHUNK_METADATA_BYTES: u64 = 1 << 10;
+/// A row group's bytes, for a guess of how many a file has.
+const ROW_GROUP_BYTES: u64 = 64 << 20;
 /// Length of the footer's own length and of the magic number, in bytes.
 const TRAILER_BYTES: usize = 8;
 
-/// A file's store and location, its size, the mapping's fingerprint, and whether the page index is included.
-type Key = (Arc<str>, u64, u64, bool);
+/// What opening a file needs: its metadata, and where its pages are.
+#[derive(Debug)]
+pub(crate) struct Footer {
+    pub(crate) metadata: Arc<ParquetMetaData>,
+    pub(crate) layout: Layout,
+}
+
+/// A file, and the mapping's fingerprint.
+type Key = (FileKey, u64);
 
 /// Decoded footers. Concurrent requests for one footer make one fetch.
 #[derive(Debug, Clone)]
 pub(crate) struct FooterCache {
-    footers: Cache<Key, Arc<ParquetMetaData>>,
+    footers: Cache<Key, Arc<Footer>>,
 }
 
 impl FooterCache {
     /// A cache that holds at most about `capacity_bytes`.
     pub(crate) fn new(capacity_bytes: u64) -> Self {
-        let weigh = |key: &Key, footer: &Arc<ParquetMetaData>| {
-            u32::try_from(key.0.len() + footer.memory_size()).unwrap_or(u32::MAX)
+        let weigh = |key: &Key, footer: &Arc<Footer>| {
+            u32::try_from(key.0.name.len() + footer.metadata.memory_size()).unwrap_or(u32::MAX)
         };
         Self { footers: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
     }
 
-    /// A file's footer, its columns under the table's names; with the page index where the file has one, if asked for.
-    /// `key` names the file across stores.
-    pub(crate) async fn get(
-        &self,
-        storage: &Arc<Storage>,
-        key: &Arc<str>,
-        location: &str,
-        size_bytes: u64,
-        mapping: &ColumnMapping,
-        page_index: bool,
-    ) -> Result<Arc<ParquetMetaData>> {
-        let entry = (Arc::clone(key), size_bytes, mapping.fingerprint(), page_index);
+    /// A file's footer, its columns under the table's names.
+    pub(crate) async fn get(&self, pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result<Arc<Footer>> {
         let load = async {
-            let footer = if page_index {
-                let plain = Box::pin(self.get(storage, key, location, size_bytes, mapping, false)).await?;
-                with_page_index(storage, location, plain.as_ref().clone()).await?
-            } else {
-                fetch(storage, location, size_bytes, mapping).await?
+            let row_groups = file.key.size_bytes / ROW_GROUP_BYTES + 1;
+            let columns = mapping.schema().as_struct().fields().len() as u64;
+            let end = end_of_file(pages, file, columns * row_groups).await?;
+            let metadata = Arc::new(decode(&end, file, mapping)?);
+            let layout = match file.key.size_bytes {
+                size if size <= WHOLE_FILE_BYTES_MAX => Layout::whole(size),
+                _ => Layout::new(&metadata),
             };
-            Ok(Arc::new(footer))
+            Ok(Arc::new(Footer { metadata, layout }))
         };
-        let loaded = self.footers.try_get_with(entry, load).await;
+        let loaded = self.footers.try_get_with((file.key.clone(), mapping.fingerprint()), load).await;
         loaded.map_err(|error: Arc<Error>| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
     }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.footers.invalidate_all();
+    }
 }
 
-/// Reads and decodes a footer: one request, or two if the footer is longer than the tail.
-async fn fetch(
-    storage: &Arc<Storage>,
-    location: &str,
-    size_bytes: u64,
-    mapping: &ColumnMapping,
-) -> Result<ParquetMetaData> {
-    let damaged = |reason: String| Error::DamagedFile { location: location.to_owned(), reason };
-    if size_bytes < 12 {
-        return Err(damaged(format!("{size_bytes} bytes are too few for a Parquet file")));
+/// The file's last bytes, from its page index or its footer on, whichever comes first.
+async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64) -> Result<Bytes> {
+    let size = file.key.size_bytes;
+    if size < 12 {
+        return Err(damaged(file, format!("{size} bytes are too few for a Parquet file")));
     }
-    let tail_start = size_bytes.saturating_sub(TAIL_BYTES);
-    let tail = storage.read_range(location, tail_start..size_bytes).await?;
-    let trailer = &tail[tail.len() - TRAILER_BYTES..];
-    if &trailer[4..] != b"PAR1" {
-        return Err(damaged("it does not end as a Parquet file does".to_owned()));
+    if size <= WHOLE_FILE_BYTES_MAX {
+        let whole = pages.get(file, &Layout::whole(size), std::slice::from_ref(&(0..size))).await?;
+        return whole.into_values().next().ok_or_else(|| Error::Internal(format!("{} did not come", file.location)));
     }
-    let length = (&trailer[..4]).get_u32_le() as usize;
-    let end = tail.len() - TRAILER_BYTES;
-    let footer: Bytes = if length <= end {
-        tail.slice(end - length..end)
-    } else {
-        let footer_end = size_bytes - TRAILER_BYTES as u64;
-        let start =
-            footer_end.checked_sub(length as u64).ok_or_else(|| damaged(format!("a footer of {length} bytes")))?;
-        storage.read_range(location, start..footer_end).await?
+    let key = PageKey::footer(&file.key);
+    if let Some((kept, tier)) = pages.cache.get(&key, file.io.cache).await {
+        file.io.meter.page(tier, kept.len() as u64);
+        return Ok(kept);
+    }
+    let guess = (TAIL_BYTES_MIN + chunks * CHUNK_METADATA_BYTES).min(TAIL_BYTES_MAX).min(size);
+    let tail = pages.fetch_alone(file, size - guess..size).await?;
+    let start = start_of_end(&tail, file)?;
+    let end = match start.checked_sub(size - tail.len() as u64) {
+        Some(within) => Bytes::copy_from_slice(&tail[within as usize..]),
+        None => {
+            let before = pages.fetch_alone(file, start..size - tail.len() as u64).await?;
+            Bytes::from([before, tail].concat())
+        }
     };
-    decode(&footer, location, mapping)
-}
-
-/// Decodes a footer twice: for its schema, then for the rest under the renamed schema.
-fn decode(footer: &[u8], location: &str, mapping: &ColumnMapping) -> Result<ParquetMetaData> {
-    let damaged = |error: ParquetError| Error::DamagedFile { location: location.to_owned(), reason: error.to_string() };
-    let schema = ParquetMetaDataReader::decode_schema(footer).map_err(damaged)?;
-    let renamed = mapping.apply(&schema, location)?;
-    let options = ParquetMetaDataOptions::new().with_schema(renamed);
-    let decoded = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options)).map_err(damaged)?;
-    // The writer's own Arrow schema is left out: it knows columns by their old names, and Iceberg's types come from Parquet's.
-    let file = decoded.file_metadata();
-    let file = FileMetaData::new(
-        file.version(),
-        file.num_rows(),
-        file.created_by().map(str::to_owned),
-        None,
-        file.schema_descr_ptr(),
-        file.column_orders().cloned(),
-    );
-    Ok(ParquetMetaDataBuilder::new(file).set_row_groups(decoded.row_groups().to_vec()).build())
-}
-
-/// Adds the page index, where the file has one.
-async fn with_page_index(storage: &Arc<Storage>, location: &str, footer: ParquetMetaData) -> Result<ParquetMetaData> {
-    let mut reader = ParquetMetaDataReader::new_with_metadata(footer).with_page_index_policy(PageIndexPolicy::Optional);
-    reader.load_page_index(FetchRange { storage, location }).await.map_err(DataFusionError::from)?;
-    reader.finish().map_err(|error| DataFusionError::from(error).into())
-}
-
-/// Fetches for the Parquet reader.
-struct FetchRange<'a> {
-    storage: &'a Arc<Storage>,
-    location: &'a str,
-}
-
-impl MetadataFetch for FetchRange<'_> {
-    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        let read = self.storage.read_range(self.location, range);
-        Box::pin(async move { read.await.map_err(|error| ParquetError::External(Box::new(error))) })
+    // The index may begin before the footer that was just completed.
+    let start = start_of_end(&end, file)?;
+    let end = match (size - end.len() as u64).checked_sub(start) {
+        None | Some(0) => end,
+        Some(_) => Bytes::from([pages.fetch_alone(file, start..size - end.len() as u64).await?, end].concat()),
+    };
+    if file.io.cache == CacheMode::On {
+        pages.cache.insert_on_disk(&key, &end);
     }
+    Ok(end)
+}
+
+/// Where the page index begins, if the file has one and the footer is here whole; else where the footer begins.
+fn start_of_end(tail: &Bytes, file: &DataFile) -> Result<u64> {
+    let footer_end = tail.len() - TRAILER_BYTES;
+    let length = footer_length(tail, file)?;
+    let Some(start) = footer_end.checked_sub(length) else {
+        let footer_end = file.key.size_bytes - TRAILER_BYTES as u64;
+        return footer_end
+            .checked_sub(length as u64)
+            .ok_or_else(|| damaged(file, format!("a footer of {length} bytes in a file of {}", file.key.size_bytes)));
+    };
+    let offset = file.key.size_bytes - tail.len() as u64;
+    let footer = ParquetMetaDataReader::decode_metadata(&tail[start..footer_end]).map_err(|error| unreadable(file, &error))?;
+    let chunks = footer.row_groups().iter().flat_map(|group| group.columns());
+    let indexes = chunks.flat_map(|chunk| [chunk.column_index_offset(), chunk.offset_index_offset()]).flatten();
+    let first_index = indexes.filter_map(|offset| u64::try_from(offset).ok()).min();
+    Ok(first_index.unwrap_or(u64::MAX).min(offset + start as u64))
+}
+
+fn footer_length(tail: &[u8], file: &DataFile) -> Result<usize> {
+    let Some(trailer) = tail.len().checked_sub(TRAILER_BYTES).map(|at| &tail[at..]) else {
+        return Err(damaged(file, "it ends before a Parquet footer".to_owned()));
+    };
+    if &trailer[4..] != b"PAR1" {
+        return Err(damaged(file, "it does not end as a Parquet file does".to_owned()));
+    }
+    Ok((&trailer[..4]).get_u32_le() as usize)
+}
+
+/// Decodes a footer twice: for its schema, then for the rest under the renamed schema; then the page index.
+fn decode(end: &Bytes, file: &DataFile, mapping: &ColumnMapping) -> Result<ParquetMetaData> {
+    let footer_end = end.len() - TRAILER_BYTES;
+    let footer_start = footer_end
+        .checked_sub(footer_length(end, file)?)
+        .ok_or_else(|| damaged(file, "its footer is longer than the file".to_owned()))?;
+    let footer = &end[footer_start..footer_end];
+    let schema = ParquetMetaDataReader::decode_schema(footer).map_err(|error| unreadable(file, &error))?;
+    let renamed = mapping.apply(&schema, &file.location)?;
+    let options = ParquetMetaDataOptions::new().with_schema(renamed);
+    let decoded = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))
+        .map_err(|error| unreadable(file, &error))?;
+    // The writer's own Arrow schema is left out: it knows columns by their old names, and Iceberg's types come from Parquet's.
+    let about = decoded.file_metadata();
+    let about = FileMetaData::new(
+        about.version(),
+        about.num_rows(),
+        about.created_by().map(str::to_owned),
+        None,
+        about.schema_descr_ptr(),
+        about.column_orders().cloned(),
+    );
+    let metadata = ParquetMetaDataBuilder::new(about).set_row_groups(decoded.row_groups().to_vec()).build();
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Optional);
+    reader.read_page_indexes_sized(end, file.key.size_bytes).map_err(|error| unreadable(file, &error))?;
+    reader.finish().map_err(|error| unreadable(file, &error))
+}
+
+fn damaged(file: &DataFile, reason: String) -> Error {
+    Error::DamagedFile { location: file.location.to_string(), reason }
+}
+
+fn unreadable(file: &DataFile, error: &ParquetError) -> Error {
+    damaged(file, error.to_string())
 }

@@ -1,9 +1,41 @@
 //! Data reads. Everything that the engine asks of an object store for a data file passes here, and only here.
+//!
+//! ```text
+//!  decoder ──► reader ──► staged ahead? ──► page cache ──────────► coalesce ──► fetch ──────────► store
+//!             (ranges      (prefetch)       memory → disk →        few, large   limit, retry,
+//!              → pages)                     request under way      requests     hedge, measure
+//! ```
 
-mod chunk_cache;
+mod coalesce;
+mod cost_model;
+mod disk;
+mod fetch;
 mod footers;
+mod layout;
+mod limit;
+mod memory_tier;
+mod meter;
+mod page;
+mod page_cache;
+mod pages;
+mod prefetch;
+mod query_io;
 mod reader;
+mod settings;
+mod staged;
+mod tail;
 
-pub(crate) use chunk_cache::ChunkCache;
-pub(crate) use footers::FooterCache;
+pub use meter::IoCounts;
+pub use page_cache::TierStats;
+pub use query_io::{CacheMode, IoLimits};
+pub use settings::{CacheSettings, PriceSettings};
+
+pub(crate) use disk::DiskTier;
+pub(crate) use fetch::Stores;
+pub(crate) use footers::{Footer, FooterCache};
+pub(crate) use memory_tier::MemoryTier;
+pub(crate) use page_cache::PageCache;
+pub(crate) use pages::Pages;
+pub(crate) use prefetch::{Budget, Foreseen, PrefetchHandle};
+pub(crate) use query_io::{DataFile, QueryIo};
 pub(crate) use reader::{DataCaches, ReaderFactory};

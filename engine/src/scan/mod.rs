@@ -13,6 +13,7 @@ mod codec_tests;
 mod containers;
 mod defaults;
 mod file;
+mod foresight;
 mod literals;
 mod manifest;
 mod manifest_cache;

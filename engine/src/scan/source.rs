@@ -27,14 +27,16 @@ use parking_lot::Mutex;
 use super::defaults::MissingColumns;
 use super::file::IcebergFile;
 use super::manifest::PartitionConstants;
+use super::foresight::Foresight;
 use super::schema_mapping::ColumnMapping;
-use crate::io::ReaderFactory;
+use crate::io::{PrefetchHandle, ReaderFactory};
 
 /// Reads the data files of one Iceberg table.
 #[derive(Clone)]
 pub struct IcebergSource {
     parquet: ParquetSource,
     scan: Arc<ScanContext>,
+    read_ahead: bool,
 }
 
 /// What every file of a scan shares.
@@ -52,7 +54,7 @@ impl IcebergSource {
     /// A source whose Parquet side was configured already: projection, predicate, options.
     pub(crate) fn new(parquet: ParquetSource, scan: Arc<ScanContext>) -> Self {
         let readers = Arc::clone(&scan.readers);
-        Self { parquet: parquet.with_parquet_file_reader_factory(readers), scan }
+        Self { parquet: parquet.with_parquet_file_reader_factory(readers), scan, read_ahead: true }
     }
 
     /// The Parquet side, for the codec.
@@ -65,9 +67,37 @@ impl IcebergSource {
         &self.scan
     }
 
+    /// The same scan, reading nothing ahead: its reader may stop at any time.
+    pub(crate) fn without_read_ahead(&self) -> Self {
+        Self { read_ahead: false, ..self.clone() }
+    }
+
+    /// Begins to read ahead for a partition.
+    fn read_ahead(&self, config: &FileScanConfig, partition: usize, missing: &MissingColumns) -> Option<PrefetchHandle> {
+        if !self.read_ahead {
+            return None;
+        }
+        let schema = Arc::clone(self.parquet.table_schema().table_schema());
+        let columns = match self.parquet.projection() {
+            Some(projection) => {
+                projection.column_indices().into_iter().map(|index| schema.field(index).name().clone()).collect()
+            }
+            None => schema.fields().iter().map(|field| field.name().clone()).collect(),
+        };
+        self.scan.readers.prefetch(Foresight {
+            files: config.file_groups.get(partition)?.files().to_vec(),
+            readers: Arc::clone(&self.scan.readers),
+            schema,
+            columns,
+            predicate: self.parquet.filter(),
+            missing: missing.clone(),
+            limit: config.limit,
+        })
+    }
+
     fn rewrap(&self, source: &Arc<dyn FileSource>) -> Result<Arc<dyn FileSource>> {
         match source.downcast_ref::<ParquetSource>() {
-            Some(parquet) => Ok(Arc::new(Self { parquet: parquet.clone(), scan: Arc::clone(&self.scan) })),
+            Some(parquet) => Ok(Arc::new(Self { parquet: parquet.clone(), ..self.clone() })),
             None => internal_err!("the Parquet source became a {} source", source.file_type()),
         }
     }
@@ -95,12 +125,14 @@ impl FileSource for IcebergSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
+        let missing = MissingColumns::new(self.scan.mapping.schema());
         Ok(Box::new(IcebergMorselizer {
+            _ahead: self.read_ahead(base_config, partition, &missing),
             source: self.clone(),
             object_store,
             config: base_config.clone(),
             partition,
-            missing: MissingColumns::new(self.scan.mapping.schema()),
+            missing,
             by_constants: Mutex::default(),
         }))
     }
@@ -212,6 +244,8 @@ fn holds_float(data_type: &DataType) -> bool {
 
 /// Opens files through DataFusion's Parquet morselizer, one for each distinct tuple of partition constants.
 struct IcebergMorselizer {
+    /// Reading ahead ends with the partition.
+    _ahead: Option<PrefetchHandle>,
     source: IcebergSource,
     object_store: Arc<dyn ObjectStore>,
     config: FileScanConfig,

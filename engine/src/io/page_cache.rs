@@ -1,0 +1,260 @@
+//! Pages between queries, in two tiers; and pages on their way, so that nobody fetches what another fetches already.
+//!
+//! In: a page's key. Out: its bytes from memory, from disk, or from a request under way. A page that comes from disk enters
+//! memory; one that comes from the store enters both.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use parking_lot::Mutex;
+
+use super::disk::DiskTier;
+use super::memory_tier::MemoryTier;
+use super::meter::Tier;
+use super::page::{FileKey, PageKey};
+use super::query_io::CacheMode;
+use crate::Error;
+
+/// A request under way. All who wait for its pages poll it; it goes on while one of them does.
+pub(crate) type Flight = Shared<BoxFuture<'static, Result<Arc<Brought>, Arc<Error>>>>;
+type WeakFlight = WeakShared<BoxFuture<'static, Result<Arc<Brought>, Arc<Error>>>>;
+
+/// The pages that a request brought, by where they start.
+pub(crate) type Brought = HashMap<u64, Bytes>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PageCache {
+    memory: MemoryTier,
+    disk: Option<DiskTier>,
+    flights: Mutex<Flights>,
+    counters: [TierCounters; 2],
+}
+
+#[derive(Default)]
+struct Flights {
+    by_page: HashMap<PageKey, (u64, WeakFlight)>,
+    next_id: u64,
+}
+
+impl std::fmt::Debug for Flights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flights").field("pages", &self.by_page.len()).finish()
+    }
+}
+
+#[derive(Debug, Default)]
+struct TierCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// One tier, as `system.cache` shows it.
+#[derive(Debug, Clone)]
+pub struct TierStats {
+    /// `memory` or `disk`.
+    pub tier: &'static str,
+    /// Bytes held.
+    pub bytes: u64,
+    /// The most it may hold, in bytes.
+    pub limit_bytes: u64,
+    /// Pages held.
+    pub entries: u64,
+    /// Pages that this tier answered.
+    pub hits: u64,
+    /// Pages that this tier was asked for and did not have.
+    pub misses: u64,
+    /// Pages that left for lack of room.
+    pub evictions: u64,
+    /// Pages that were not what had been written (disk only).
+    pub damaged: u64,
+    /// Writes that failed (disk only).
+    pub write_errors: u64,
+}
+
+impl PageCache {
+    pub(crate) fn new(memory: MemoryTier, disk: Option<DiskTier>) -> Arc<Self> {
+        Arc::new(Self { memory, disk, flights: Mutex::default(), counters: Default::default() })
+    }
+
+    /// The page, if memory has it.
+    pub(crate) fn in_memory(&self, key: &PageKey, mode: CacheMode) -> Option<Bytes> {
+        if mode == CacheMode::Off {
+            return None;
+        }
+        let page = self.memory.get(key);
+        self.count(0, page.is_some());
+        if let (Some(page), Some(disk)) = (&page, &self.disk) {
+            disk.used_in_memory(key, page);
+        }
+        page
+    }
+
+    /// The page, if the disk has it.
+    pub(crate) async fn on_disk(&self, key: &PageKey, mode: CacheMode) -> Option<Bytes> {
+        let disk = self.disk.as_ref().filter(|_| mode != CacheMode::Off)?;
+        let page = disk.get(key).await;
+        self.count(1, page.is_some());
+        if let Some(page) = page.as_ref().filter(|_| mode == CacheMode::On) {
+            self.memory.insert(key.clone(), page.clone());
+        }
+        page
+    }
+
+    /// The page, from whichever tier has it.
+    pub(crate) async fn get(&self, key: &PageKey, mode: CacheMode) -> Option<(Bytes, Tier)> {
+        if let Some(page) = self.in_memory(key, mode) {
+            return Some((page, Tier::Memory));
+        }
+        self.on_disk(key, mode).await.map(|page| (page, Tier::Disk))
+    }
+
+    /// Whether a page is here or on its way. Does not count as use.
+    pub(crate) fn knows(&self, key: &PageKey) -> bool {
+        self.memory.contains(key) || self.disk.as_ref().is_some_and(|disk| disk.contains(key))
+    }
+
+    /// Keeps a page that owns its bytes.
+    pub(crate) fn insert(&self, key: &PageKey, page: &Bytes) {
+        self.memory.insert(key.clone(), page.clone());
+        self.insert_on_disk(key, page);
+    }
+
+    /// Keeps a page on disk only: its contents are in memory in another form.
+    pub(crate) fn insert_on_disk(&self, key: &PageKey, page: &Bytes) {
+        if let Some(disk) = &self.disk {
+            disk.insert(key, page.clone());
+        }
+    }
+
+    /// For each page, the request that brings it, or none. `begin` makes requests for those without one, and is called with
+    /// the pages that no request brings; it says for each new request which pages it brings.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        pages: &[PageKey],
+        begin: impl FnOnce(Vec<PageKey>, &dyn Fn(&PageKey) -> bool) -> Vec<(Vec<PageKey>, BoxFuture<'static, Result<Brought, Error>>)>,
+    ) -> Vec<Flight> {
+        let mut flights = self.flights.lock();
+        let mut joined: Vec<Flight> = Vec::new();
+        let mut alone: Vec<PageKey> = Vec::new();
+        for page in pages {
+            match flights.by_page.get(page).and_then(|(_, flight)| flight.upgrade()) {
+                Some(flight) if joined.iter().any(|known| known.ptr_eq(&flight)) => {}
+                Some(flight) => joined.push(flight),
+                None => alone.push(page.clone()),
+            }
+        }
+        if alone.is_empty() {
+            return joined;
+        }
+        let flying = |page: &PageKey| flights.by_page.contains_key(page) || self.knows(page);
+        let begun = begin(alone, &flying);
+        for (pages, request) in begun {
+            flights.next_id += 1;
+            let id = flights.next_id;
+            let landing = Landing { cache: Arc::clone(self), id, pages: pages.clone() };
+            let flight: Flight = async move {
+                let brought = request.await;
+                drop(landing);
+                brought.map(Arc::new).map_err(Arc::new)
+            }
+            .boxed()
+            .shared();
+            if let Some(weak) = flight.downgrade() {
+                flights.by_page.extend(pages.into_iter().map(|page| (page, (id, weak.clone()))));
+            }
+            joined.push(flight);
+        }
+        joined
+    }
+
+    /// Forgets the pages of these files, or everything. Returns how many pages of the disk tier went.
+    pub(crate) fn evict(&self, files: Option<&std::collections::HashSet<FileKey>>) -> usize {
+        match files {
+            None => {
+                self.memory.clear();
+                let entries = self.disk.as_ref().map_or(0, |disk| disk.stats().entries);
+                if let Some(disk) = &self.disk {
+                    disk.clear();
+                }
+                entries as usize
+            }
+            Some(files) => {
+                files.iter().for_each(|file| self.memory.remove_file(file));
+                self.disk.as_ref().map_or(0, |disk| disk.remove_where(|key| files.contains(&key.file)))
+            }
+        }
+    }
+
+    /// Forgets what is in memory; the disk tier stays.
+    pub(crate) fn evict_memory(&self) {
+        self.memory.clear();
+    }
+
+    /// Both tiers, as they are now.
+    pub(crate) fn stats(&self) -> Vec<TierStats> {
+        let counted = |tier: usize| (self.counters[tier].hits.load(Relaxed), self.counters[tier].misses.load(Relaxed));
+        let (hits, misses) = counted(0);
+        let mut tiers = vec![TierStats {
+            tier: "memory",
+            bytes: self.memory.bytes(),
+            limit_bytes: self.memory.capacity_bytes(),
+            entries: self.memory.entries(),
+            hits,
+            misses,
+            evictions: self.memory.evictions(),
+            damaged: 0,
+            write_errors: 0,
+        }];
+        if let Some(disk) = &self.disk {
+            let (hits, misses) = counted(1);
+            let stats = disk.stats();
+            tiers.push(TierStats {
+                tier: "disk",
+                bytes: stats.bytes,
+                limit_bytes: disk.limit_bytes(),
+                entries: stats.entries,
+                hits,
+                misses,
+                evictions: stats.evictions,
+                damaged: stats.damaged,
+                write_errors: stats.write_errors,
+            });
+        }
+        tiers
+    }
+
+    /// Waits until the disk tier has written what it was given. Blocks.
+    pub(crate) fn flush(&self) {
+        if let Some(disk) = &self.disk {
+            disk.flush();
+        }
+    }
+
+    fn count(&self, tier: usize, hit: bool) {
+        let counters = &self.counters[tier];
+        if hit { &counters.hits } else { &counters.misses }.fetch_add(1, Relaxed);
+    }
+}
+
+/// Takes a request's pages off the list of those under way, when it ends or nobody waits for it any more.
+struct Landing {
+    cache: Arc<PageCache>,
+    id: u64,
+    pages: Vec<PageKey>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut flights = self.cache.flights.lock();
+        for page in &self.pages {
+            if flights.by_page.get(page).is_some_and(|(id, _)| *id == self.id) {
+                flights.by_page.remove(page);
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Gets pages of a file: from the cache, from a request under way, or by few requests of its own.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+
+use super::coalesce::{self, Request};
+use super::fetch::{StoreState, Stores};
+use super::layout::Layout;
+use super::meter::Tier;
+use super::page::{FileKey, PageKey};
+use super::page_cache::{Brought, PageCache};
+use super::query_io::{CacheMode, DataFile};
+use crate::{Error, Result};
+
+/// The cache and the stores behind it. Shared by all queries.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages {
+    pub(crate) cache: Arc<PageCache>,
+    pub(crate) stores: Arc<Stores>,
+}
+
+impl Pages {
+    /// Pages of a file, by where they start.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(crate) async fn get(&self, file: &DataFile, layout: &Layout, wanted: &[Range<u64>]) -> Result<Brought> {
+        let mode = file.io.cache;
+        let mut got = HashMap::with_capacity(wanted.len());
+        let mut missing: Vec<PageKey> = Vec::new();
+        for range in wanted {
+            let key = PageKey::new(&file.key, range);
+            match self.cache.in_memory(&key, mode) {
+                Some(page) => {
+                    file.io.meter.page(Tier::Memory, page.len() as u64);
+                    got.insert(range.start, page);
+                }
+                None => missing.push(key),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(got);
+        }
+        let from_disk = join_all(missing.iter().map(|key| self.cache.on_disk(key, mode))).await;
+        let mut absent = Vec::with_capacity(missing.len());
+        for (key, page) in missing.into_iter().zip(from_disk) {
+            match page {
+                Some(page) => {
+                    file.io.meter.page(Tier::Disk, page.len() as u64);
+                    got.insert(key.start, page);
+                }
+                None => absent.push(key),
+            }
+        }
+        self.fetch(file, layout, absent, &mut got).await?;
+        Ok(got)
+    }
+
+    /// Pages that no tier has: from requests under way, or new ones.
+    async fn fetch(&self, file: &DataFile, layout: &Layout, mut absent: Vec<PageKey>, got: &mut Brought) -> Result<()> {
+        let mut others_limit = false;
+        while !absent.is_empty() {
+            let store = self.stores.of(file);
+            let flights = self.cache.join(&absent, |alone, known| {
+                let ranges = alone.iter().map(|key| key.start..key.end).collect();
+                let known = |range: &Range<u64>| known(&PageKey::new(&file.key, range));
+                let requests = coalesce::requests(ranges, layout, &store.cost, known);
+                let begin = |request: Request| self.begin(file, &store, request);
+                requests.into_iter().map(begin).collect()
+            });
+            for brought in join_all(flights).await {
+                let brought = match brought {
+                    Ok(brought) => brought,
+                    // Another query, whose request we waited for, reached its own limit: once, we ask for ourselves.
+                    Err(error) if matches!(*error, Error::Limit { .. }) && !others_limit => {
+                        others_limit = true;
+                        continue;
+                    }
+                    Err(error) => return Err(Arc::try_unwrap(error).unwrap_or_else(Error::Shared)),
+                };
+                absent.retain(|key| match brought.get(&key.start).filter(|page| page.len() as u64 == key.end - key.start) {
+                    Some(page) => {
+                        file.io.meter.page(Tier::Store, page.len() as u64);
+                        got.insert(key.start, page.clone());
+                        false
+                    }
+                    None => true,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A request, not yet sent, that leaves its pages in the cache.
+    fn begin(
+        &self,
+        file: &DataFile,
+        store: &Arc<StoreState>,
+        request: Request,
+    ) -> (Vec<PageKey>, BoxFuture<'static, Result<Brought>>) {
+        let keys: Vec<PageKey> = request.pages.iter().map(|range| PageKey::new(&file.key, range)).collect();
+        let (cache, file, store, pages) = (Arc::clone(&self.cache), file.clone(), Arc::clone(store), keys.clone());
+        let fetch = async move {
+            let bytes = store.fetch(&file, request.range.clone()).await?;
+            let mut brought = Brought::with_capacity(pages.len());
+            for key in &pages {
+                let at = (key.start - request.range.start) as usize;
+                // A copy: a slice would keep the whole answer in memory for as long as one page of it is kept.
+                let page = match pages.len() {
+                    1 => bytes.clone(),
+                    _ => Bytes::copy_from_slice(&bytes[at..at + (key.end - key.start) as usize]),
+                };
+                if file.io.cache == CacheMode::On {
+                    cache.insert(key, &page);
+                }
+                brought.insert(key.start, page);
+            }
+            Ok(brought)
+        };
+        (keys, Box::pin(fetch))
+    }
+
+    /// Bytes of a file that are no page, in one request that nobody shares.
+    pub(crate) async fn fetch_alone(&self, file: &DataFile, range: Range<u64>) -> Result<Bytes> {
+        let bytes = self.stores.of(file).fetch(file, range).await?;
+        file.io.meter.page(Tier::Store, bytes.len() as u64);
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a range, from the pages that cover it.
+pub(crate) fn assemble(range: &Range<u64>, covering: &[Range<u64>], pages: &Brought, file: &FileKey) -> Result<Bytes> {
+    let missing = || Error::Internal(format!("bytes {} to {} of {} did not come", range.start, range.end, file.name));
+    if let [page] = covering {
+        let bytes = pages.get(&page.start).ok_or_else(missing)?;
+        return Ok(bytes.slice((range.start - page.start) as usize..(range.end - page.start) as usize));
+    }
+    let mut whole = Vec::with_capacity((range.end - range.start) as usize);
+    for page in covering {
+        let bytes = pages.get(&page.start).ok_or_else(missing)?;
+        let from = range.start.max(page.start) - page.start;
+        let to = range.end.min(page.end) - page.start;
+        whole.extend_from_slice(&bytes[from as usize..to as usize]);
+    }
+    Ok(Bytes::from(whole))
+}

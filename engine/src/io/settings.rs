@@ -1,0 +1,72 @@
+//! What an operator may change about reads: the cache's limits, and what requests cost.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+
+use super::query_io::Prices;
+
+/// What is kept between queries, and how much is read ahead.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Memory for pages of data files, in bytes; 0 keeps none. Default: 1 GiB.
+    pub memory_bytes: ByteSize,
+    /// Memory for decoded table metadata, manifests and Parquet footers, in bytes. Default: 512 MiB.
+    pub metadata_bytes: ByteSize,
+    /// Folder on fast local disk for pages; it survives restarts, and one process uses it. Default: none, memory only.
+    pub disk_dir: Option<PathBuf>,
+    /// Disk for pages, in bytes. Default: 50 GiB.
+    pub disk_bytes: ByteSize,
+    /// Memory for pages that running queries have asked for ahead of their need, in bytes; 0 reads nothing ahead.
+    /// Default: 256 MiB.
+    pub prefetch_bytes: ByteSize,
+    /// Bytes between two wanted ranges that one request reads through. Default: as measured latency, bandwidth and the
+    /// price of a request make it cheapest.
+    pub gap_bytes: Option<ByteSize>,
+    /// Keep the pages of data files that this process writes, not only their footers. Default: false.
+    pub hydrate_pages: bool,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: ByteSize::gib(1),
+            metadata_bytes: ByteSize::mib(512),
+            disk_dir: None,
+            disk_bytes: ByteSize::gib(50),
+            prefetch_bytes: ByteSize::mib(256),
+            gap_bytes: None,
+            hydrate_pages: false,
+        }
+    }
+}
+
+/// What the object store charges, in US dollars. The defaults are Amazon S3 Standard's in us-east-1, read from the same
+/// region (aws.amazon.com/s3/pricing).
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PriceSettings {
+    /// 1,000 GET or HEAD requests. Default: 0.0004.
+    pub get_usd_per_1000: f64,
+    /// 1,000 PUT, POST or LIST requests. Default: 0.005.
+    pub put_usd_per_1000: f64,
+    /// 1 GB (10^9 bytes) read. Default: 0, since reads within a region are free; 0.09 to the internet.
+    pub egress_usd_per_gb: f64,
+}
+
+impl Default for PriceSettings {
+    fn default() -> Self {
+        Self { get_usd_per_1000: 0.0004, put_usd_per_1000: 0.005, egress_usd_per_gb: 0.0 }
+    }
+}
+
+impl PriceSettings {
+    pub(crate) fn prices(&self) -> Prices {
+        Prices {
+            get_usd: self.get_usd_per_1000 / 1000.0,
+            put_usd: self.put_usd_per_1000 / 1000.0,
+            egress_usd_per_byte: self.egress_usd_per_gb / 1e9,
+        }
+    }
+}
