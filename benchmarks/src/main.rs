@@ -1,5 +1,7 @@
 //! The `polynya-bench` command: reads the command line, and calls the library.
 
+mod s3_proxy_command;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +27,9 @@ enum Benchmark {
     /// TPC-H: eight tables of a wholesaler, 22 queries.
     #[command(subcommand)]
     Tpch(Tpch),
+    /// Stand before an S3 server: add latency, limit bandwidth, inject faults, count requests.
+    #[command(after_help = s3_proxy_command::HELP)]
+    S3Proxy(s3_proxy_command::S3Proxy),
 }
 
 #[derive(Debug, Subcommand)]
@@ -177,11 +182,11 @@ impl std::str::FromStr for QueryList {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Benchmark::Tpch(command) = Cli::parse().benchmark;
-    let done = match command {
-        Tpch::Generate(args) => generate(args).await,
-        Tpch::Load(args) => load(args).await,
-        Tpch::Run(args) => run(args).await,
+    let done = match Cli::parse().benchmark {
+        Benchmark::Tpch(Tpch::Generate(args)) => generate(args).await,
+        Benchmark::Tpch(Tpch::Load(args)) => load(args).await,
+        Benchmark::Tpch(Tpch::Run(args)) => run(args).await,
+        Benchmark::S3Proxy(args) => args.run().await,
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
