@@ -14,8 +14,9 @@ use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
 
 use crate::answer::{Answer, Description, RowStream, StatementKind};
-use crate::io::{Budget, DataCaches, DiskTier, FooterCache, MemoryTier, PageCache, Pages, Stores};
+use crate::io::{Budget, DataCaches, DiskTier, FooterCache, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores};
 use crate::names::{TableName, did_you_mean};
+use crate::options::PolynyaOptions;
 use crate::planner::{analyzer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
@@ -30,6 +31,7 @@ pub struct Engine {
     default_catalog: Option<String>,
     default_schema: Option<String>,
     memory_limit_bytes: u64,
+    prices: Prices,
     caches: Arc<ScanCaches>,
     base: SessionState,
 }
@@ -57,6 +59,7 @@ impl Engine {
             default_catalog,
             default_schema: settings.default_schema.clone(),
             memory_limit_bytes: settings.memory.limit_bytes(),
+            prices: settings.prices.prices(),
             caches: Arc::new(caches),
             base: base_state(&settings)?,
         }))
@@ -194,7 +197,11 @@ impl Engine {
     }
 
     pub(crate) fn begin(&self, session: &Session) -> Arc<QueryContext> {
-        QueryContext::new(session.tenant(), self.memory_limit_bytes)
+        let config = self.session_config(session).ok();
+        let options = config.and_then(|config| config.options().extensions.get::<PolynyaOptions>().cloned());
+        let options = options.unwrap_or_default();
+        let io = QueryIo::new(options.cache, options.limits, self.prices);
+        QueryContext::new(session.tenant(), self.memory_limit_bytes, io)
     }
 
     pub(crate) fn base_state(&self) -> &SessionState {
@@ -252,6 +259,7 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         config = config.with_target_partitions(partitions);
     }
     let options = config.options_mut();
+    options.extensions.insert(PolynyaOptions::default());
     options.execution.parquet.coerce_int96 = Some("us".to_owned());
     options.execution.parquet.pushdown_filters = false;
     options.execution.time_zone = Some("UTC".to_owned());

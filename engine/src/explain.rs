@@ -14,6 +14,7 @@ use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::StreamExt;
 
+use crate::io::IoCounts;
 use crate::query::QueryContext;
 
 /// Which rows of ours an answer ends with.
@@ -75,10 +76,30 @@ fn lines(query: &QueryContext, report: Report) -> Vec<(&'static str, String)> {
         let read = ByteSize::b(stats.bytes_read);
         lines.push((
             "requests",
-            format!("requests: {} GET, {} HEAD\nbytes read: {read}", stats.requests_get, stats.requests_head),
+            format!(
+                "requests: {} GET, {} HEAD\nbytes read: {read}\nestimated cost: {:.7} USD",
+                stats.requests_get, stats.requests_head, stats.cost_usd
+            ),
         ));
+        lines.push(("reads", reads(&stats.io)));
     }
     lines
+}
+
+/// Where the bytes of data files came from, and how long decoding waited for them.
+fn reads(io: &IoCounts) -> String {
+    let hits = io.hit_ratio().map_or_else(|| "no page was asked for".to_owned(), |ratio| {
+        format!("{} of {} pages ({:.0}%)", io.page_hits, io.page_hits + io.page_misses, ratio * 100.0)
+    });
+    format!(
+        "from memory: {}\nfrom disk: {}\nfrom the store: {}\ncache hits: {hits}\nretries: {}, hedges: {}\nwaited for reads: {} ms",
+        ByteSize::b(io.bytes_from_memory),
+        ByteSize::b(io.bytes_from_disk),
+        ByteSize::b(io.bytes_from_store),
+        io.retries,
+        io.hedges,
+        io.wait_ms,
+    )
 }
 
 /// Rows in the two columns that `EXPLAIN` has, `plan_type` and `plan`.

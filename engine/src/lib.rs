@@ -16,6 +16,7 @@ mod explain;
 mod information_schema;
 mod io;
 mod names;
+mod options;
 mod pin;
 mod plan;
 mod planner;

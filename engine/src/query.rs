@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 use polynya_catalog::{RequestCounts, RequestMeter};
 
 use crate::Error;
-use crate::io::QueryIo;
+use crate::io::{IoCounts, QueryIo};
 
 /// One query's identity and counters, shared by everything that works for it.
 #[derive(Debug)]
@@ -50,6 +50,11 @@ pub struct QueryStats {
     pub requests_head: u64,
     /// Bytes read from the store, metadata included.
     pub bytes_read: u64,
+    /// Where the bytes of data files came from.
+    #[serde(flatten)]
+    pub io: IoCounts,
+    /// What the requests cost, in US dollars, by the server's prices.
+    pub cost_usd: f64,
     /// Rows given to the client.
     pub rows: u64,
     /// Milliseconds since the query came.
@@ -58,12 +63,12 @@ pub struct QueryStats {
 
 impl QueryContext {
     /// A query that starts now.
-    pub(crate) fn new(tenant: &str, memory_limit_bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(tenant: &str, memory_limit_bytes: u64, io: Arc<QueryIo>) -> Arc<Self> {
         Arc::new(Self {
             id: uuid::Uuid::now_v7().to_string(),
             tenant: tenant.to_owned(),
             meter: Arc::new(RequestMeter::default()),
-            io: Arc::default(),
+            io,
             planning: PlanningCounts::default(),
             rows: AtomicU64::new(0),
             started: Instant::now(),
@@ -121,6 +126,8 @@ impl QueryContext {
             requests_get: requests.get,
             requests_head: requests.head,
             bytes_read: requests.bytes_read,
+            io: self.io.meter.counts(),
+            cost_usd: self.io.cost_usd(&requests),
             rows: read(&self.rows),
             elapsed_ms: self.started.elapsed().as_millis() as u64,
         }

@@ -25,6 +25,24 @@ pub struct QueryStats {
     pub requests_head: Option<u64>,
     /// Bytes read from the object store.
     pub bytes_read: Option<u64>,
+    /// Bytes of data files that the server's memory answered.
+    pub bytes_from_memory: Option<u64>,
+    /// Bytes of data files that the server's disk cache answered.
+    pub bytes_from_disk: Option<u64>,
+    /// Bytes of data files that were fetched.
+    pub bytes_from_store: Option<u64>,
+    /// Pages that the server's cache answered.
+    pub page_hits: Option<u64>,
+    /// Pages that had to be fetched.
+    pub page_misses: Option<u64>,
+    /// Requests that were sent again after a failure.
+    pub retries: Option<u64>,
+    /// Second requests that were sent because the first took long.
+    pub hedges: Option<u64>,
+    /// Milliseconds that decoding waited for reads, over all partitions.
+    pub wait_ms: Option<u64>,
+    /// What the requests cost, in US dollars.
+    pub cost_usd: Option<f64>,
     /// Rows of the result.
     pub rows: Option<u64>,
     /// Time on the server, in milliseconds.

@@ -13,7 +13,8 @@ use crate::{Engine, Error, Result, Session};
 pub(super) const COLUMNS: [&str; 3] = ["name", "value", "description"];
 
 /// Settings that a session may change, by the start of their name. The others concern the server.
-const SESSION_PREFIXES: [&str; 5] = [
+const SESSION_PREFIXES: [&str; 6] = [
+    "polynya.",
     "datafusion.execution.",
     "datafusion.optimizer.",
     "datafusion.explain.",

@@ -37,5 +37,5 @@ pub(crate) use memory_tier::MemoryTier;
 pub(crate) use page_cache::PageCache;
 pub(crate) use pages::Pages;
 pub(crate) use prefetch::{Budget, Foreseen, PrefetchHandle};
-pub(crate) use query_io::{DataFile, QueryIo};
+pub(crate) use query_io::{DataFile, Prices, QueryIo};
 pub(crate) use reader::{DataCaches, ReaderFactory};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use polynya_catalog::Storage;
+use polynya_catalog::{RequestCounts, Storage};
 
 use super::meter::IoMeter;
 use super::page::FileKey;
@@ -99,6 +99,13 @@ impl QueryIo {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// What all of a query's requests cost, in US dollars: those for metadata too, which its request meter has counted.
+    pub(crate) fn cost_usd(&self, requests: &RequestCounts) -> f64 {
+        (requests.get + requests.head) as f64 * self.prices.get_usd
+            + (requests.put + requests.list) as f64 * self.prices.put_usd
+            + requests.bytes_read as f64 * self.prices.egress_usd_per_byte
     }
 
     /// Counts a second request for the same bytes, if the query may have it.

@@ -163,6 +163,15 @@ impl Drop for Fetch {
             elapsed_ms = stats.elapsed_ms,
             requests_get = stats.requests_get,
             bytes_read = stats.bytes_read,
+            bytes_from_memory = stats.io.bytes_from_memory,
+            bytes_from_disk = stats.io.bytes_from_disk,
+            page_hits = stats.io.page_hits,
+            page_misses = stats.io.page_misses,
+            retries = stats.io.retries,
+            hedges = stats.io.hedges,
+            wait_ms = stats.io.wait_ms,
+            cost_usd = stats.cost_usd,
+            tenant = self.context.tenant(),
             files_pruned = stats.files_pruned,
             "a query ended"
         );
