@@ -21,7 +21,7 @@ use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
 use crate::write::IngestMode;
-use crate::{Error, Result, Session, Settings, ddl, explain, types, write};
+use crate::{Error, Result, Session, Settings, ddl, explain, functions, types, write};
 
 /// Runs SQL on the tables of its catalogs.
 #[derive(Debug)]
@@ -248,9 +248,10 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_physical_optimizer_rules(physical_optimizer_rules());
-    for function in polynya_udfs::all_scalar_functions() {
-        builder.scalar_functions().get_or_insert_default().push(function);
-    }
+    // Of two functions of one name, the later one is called.
+    let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());
+    builder.scalar_functions().get_or_insert_default().extend(scalar_functions);
+    builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     Ok(builder.build())
 }
 

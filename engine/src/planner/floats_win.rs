@@ -14,18 +14,11 @@ use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, InList, ScalarFu
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast};
-use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
-
-/// DataFusion's analysis with ours before it.
-pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FloatsWin)];
-    rules.extend(Analyzer::new().rules);
-    rules
-}
+use datafusion::optimizer::analyzer::AnalyzerRule;
 
 /// The pass.
 #[derive(Debug)]
-struct FloatsWin;
+pub(super) struct FloatsWin;
 
 impl AnalyzerRule for FloatsWin {
     fn name(&self) -> &str {

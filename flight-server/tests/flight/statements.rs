@@ -75,6 +75,10 @@ async fn errors_have_code_sqlstate_and_words() {
     assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "42P01");
     let status = assert_refused(harness.query("SELECT 1 / (id - id) FROM s.t").await, Code::InvalidArgument, "zero");
     assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "22012");
+    for sql in ["SELECT id + 9223372036854775807 FROM s.t", "SELECT sum(id * 4611686018427387904) FROM s.t"] {
+        let status = assert_refused(harness.query(sql).await, Code::InvalidArgument, "integer overflow");
+        assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "22003");
+    }
     assert!(status.metadata().get("polynya-query-id").is_some(), "{status:?}");
 }
 
