@@ -16,7 +16,7 @@ use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_c
 use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::io::{ChunkCache, DataCaches, FooterCache};
 use crate::names::{TableName, did_you_mean};
-use crate::planner::{analyzer_rules, physical_optimizer_rules};
+use crate::planner::{analyzer_rules, expr_planners, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
@@ -93,8 +93,10 @@ impl Engine {
         match statement::parse(sql)? {
             Statement::Query(statement) => {
                 let tables = self.pin(&statement, session, &query).await?;
-                let (_, logical) = self.logical_plan(statement, tables, session).await?;
-                let schema = Arc::new(logical.schema().as_arrow().clone());
+                let (state, logical) = self.logical_plan(statement, tables, session).await?;
+                // Analysis may change types. It fails where a parameter's type is not known.
+                let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
+                let schema = Arc::new(analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone());
                 let mut parameters: Vec<_> = logical.get_parameter_fields()?.into_iter().collect();
                 parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
                 let parameters = parameters.into_iter().map(|(name, field)| match field {
@@ -248,6 +250,7 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_physical_optimizer_rules(physical_optimizer_rules());
+    builder.expr_planners().get_or_insert_default().splice(0..0, expr_planners());
     // Of two functions of one name, the later one is called.
     let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(scalar_functions);

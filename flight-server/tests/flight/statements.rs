@@ -32,6 +32,23 @@ async fn get_schema_flight_info_and_do_get_agree_and_are_plain() {
 }
 
 #[tokio::test]
+async fn types_that_analysis_chooses_are_described() {
+    let mut harness = Harness::start().await;
+    for expression in [
+        "CASE WHEN id = 1 THEN DATE '2024-01-01' ELSE TIMESTAMP '2024-01-01 12:00:00' END",
+        "DATE '2024-01-01' + INTERVAL '12 hours'",
+        "CASE WHEN id = 1 THEN 0.5 ELSE 1e3 END",
+        "id + 1",
+        "sum(id) OVER ()",
+    ] {
+        let sql = format!("SELECT {expression} AS value FROM s.t");
+        let described = schema_of(harness.raw.get_schema(statement(&sql)).await.unwrap().into_inner());
+        let info = harness.info(&sql).await.unwrap();
+        assert_eq!(described, harness.fetch(&info).await.unwrap().0, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn ddl_through_get_flight_info_runs_at_once_and_only_once() {
     let mut harness = Harness::start().await;
     let info = harness.info("INSERT INTO s.t VALUES (4, 'four'), (5, 'five')").await.unwrap();
