@@ -3,6 +3,7 @@
 mod check_overflow;
 mod guarded_filter_pushdown;
 mod plan_date_intervals;
+mod settle_in_lists;
 mod wider_type_wins;
 
 use std::sync::Arc;
@@ -23,8 +24,9 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(wider_type_wins::WiderTypeWins)];
     rules.extend(Analyzer::new().rules);
-    // It needs operands of one type.
+    // These need operands of one type.
     rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules
 }
 
