@@ -16,7 +16,7 @@ use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_c
 use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::io::{ChunkCache, DataCaches, FooterCache};
 use crate::names::{TableName, did_you_mean};
-use crate::planner::{analyzer_rules, expr_planners, physical_optimizer_rules};
+use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
@@ -249,6 +249,7 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         .with_runtime_env(runtime(settings)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
+        .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rules(physical_optimizer_rules());
     builder.expr_planners().get_or_insert_default().splice(0..0, expr_planners());
     // Of two functions of one name, the later one is called.

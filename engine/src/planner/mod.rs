@@ -2,6 +2,7 @@
 
 mod check_overflow;
 mod guarded_filter_pushdown;
+mod pair_zeros;
 mod plan_date_intervals;
 mod settle_in_lists;
 mod wider_type_wins;
@@ -12,6 +13,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 pub(crate) use guarded_filter_pushdown::physical_optimizer_rules;
 
@@ -27,6 +29,14 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     // These need operands of one type.
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
+    rules.push(Arc::new(pair_zeros::PairZeros));
+    rules
+}
+
+/// DataFusion's optimisation with ours behind it.
+pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.push(Arc::new(pair_zeros::PairZeros));
     rules
 }
 
