@@ -17,12 +17,12 @@ use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::io::{Budget, DataCaches, DiskTier, FooterCache, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores};
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
-use crate::planner::{analyzer_rules, physical_optimizer_rules};
+use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
 use crate::write::IngestMode;
-use crate::{Error, Result, Session, Settings, ddl, explain, types, write};
+use crate::{Error, Result, Session, Settings, ddl, explain, functions, types, write};
 
 /// Runs SQL on the tables of its catalogs.
 #[derive(Debug)]
@@ -93,8 +93,10 @@ impl Engine {
         match statement::parse(sql)? {
             Statement::Query(statement) => {
                 let tables = self.pin(&statement, session, &query).await?;
-                let (_, logical) = self.logical_plan(statement, tables, session).await?;
-                let schema = Arc::new(logical.schema().as_arrow().clone());
+                let (state, logical) = self.logical_plan(statement, tables, session).await?;
+                // Analysis may change types. It fails where a parameter's type is not known.
+                let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
+                let schema = Arc::new(analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone());
                 let mut parameters: Vec<_> = logical.get_parameter_fields()?.into_iter().collect();
                 parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
                 let parameters = parameters.into_iter().map(|(name, field)| match field {
@@ -270,10 +272,13 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         .with_runtime_env(runtime(settings)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
+        .with_optimizer_rules(optimizer_rules())
         .with_physical_optimizer_rules(physical_optimizer_rules());
-    for function in polynya_udfs::all_scalar_functions() {
-        builder.scalar_functions().get_or_insert_default().push(function);
-    }
+    builder.expr_planners().get_or_insert_default().splice(0..0, expr_planners());
+    // Of two functions of one name, the later one is called.
+    let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());
+    builder.scalar_functions().get_or_insert_default().extend(scalar_functions);
+    builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     Ok(builder.build())
 }
 

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod execute;
 mod explain;
+mod functions;
 mod information_schema;
 mod io;
 mod names;

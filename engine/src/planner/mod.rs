@@ -1,7 +1,52 @@
 //! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
 
-mod floats_win;
+mod check_overflow;
 mod guarded_filter_pushdown;
+mod pair_zeros;
+mod plan_date_intervals;
+mod settle_in_lists;
+mod wider_type_wins;
 
-pub(crate) use floats_win::analyzer_rules;
+use std::sync::Arc;
+
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+
 pub(crate) use guarded_filter_pushdown::physical_optimizer_rules;
+
+/// What SQL expressions are planned with before DataFusion's planners are asked.
+pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    vec![Arc::new(plan_date_intervals::PlanDateIntervals)]
+}
+
+/// DataFusion's analysis with ours around it.
+pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(wider_type_wins::WiderTypeWins)];
+    rules.extend(Analyzer::new().rules);
+    // These need operands of one type.
+    rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(settle_in_lists::SettleInLists));
+    rules.push(Arc::new(pair_zeros::PairZeros));
+    rules
+}
+
+/// DataFusion's optimisation with ours behind it.
+pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.push(Arc::new(pair_zeros::PairZeros));
+    rules
+}
+
+/// The value of an expression that has one before any row is read; any other expression as it is.
+fn fold_constant(expr: Expr) -> Expr {
+    if matches!(expr, Expr::Literal(..)) || expr.any_column_refs() || expr.contains_outer() || expr.is_volatile() {
+        return expr;
+    }
+    match ExprSimplifier::new(SimplifyContext::default()).simplify(expr.clone()) {
+        Ok(literal @ Expr::Literal(..)) => literal,
+        _ => expr,
+    }
+}

@@ -16,7 +16,7 @@ use datafusion::datasource::physical_plan::parquet::{
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory as _;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::file::metadata::ParquetMetaData;
@@ -84,7 +84,7 @@ impl Foresight {
         let Ok(Some((predicate, schema))) = self.predicate_on(file, metadata) else { return filter.build() };
         let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
         let parquet_schema = metadata.file_metadata().schema_descr();
-        if let Ok(pruning) = PruningPredicate::try_new(Arc::clone(&predicate), Arc::clone(&schema)) {
+        if let Ok(pruning) = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&schema)).try_build(Arc::clone(&predicate)) {
             filter.prune_by_statistics(&schema, parquet_schema, metadata.row_groups(), &pruning, &metrics);
         }
         let plan = filter.build();

@@ -33,9 +33,11 @@ async fn sorts_aggregates_and_joins_larger_than_memory_spill_and_are_right() {
                   FROM (SELECT (value * 7919) % 1000003 AS value FROM range(0, 1000000)))";
     let grouped =
         "SELECT count(*), sum(c) FROM (SELECT value % 500000 AS k, count(*) AS c FROM range(0, 1000000) GROUP BY 1)";
+    let summed = "SELECT count(*), sum(s), max(s) \
+                  FROM (SELECT value % 500000 AS k, sum(value) AS s FROM range(0, 1000000) GROUP BY 1)";
     let joined = "SELECT count(*), sum(a.value) FROM range(0, 600000) a JOIN range(0, 600000) b ON a.value = b.value";
     let roomy = Lake::new().await;
-    for sql in [sorted, grouped, joined] {
+    for sql in [sorted, grouped, summed, joined] {
         assert_eq!(lake.text(sql).await, roomy.text(sql).await, "{sql}");
     }
     let left =

@@ -32,6 +32,23 @@ async fn get_schema_flight_info_and_do_get_agree_and_are_plain() {
 }
 
 #[tokio::test]
+async fn types_that_analysis_chooses_are_described() {
+    let mut harness = Harness::start().await;
+    for expression in [
+        "CASE WHEN id = 1 THEN DATE '2024-01-01' ELSE TIMESTAMP '2024-01-01 12:00:00' END",
+        "DATE '2024-01-01' + INTERVAL '12 hours'",
+        "CASE WHEN id = 1 THEN 0.5 ELSE 1e3 END",
+        "id + 1",
+        "sum(id) OVER ()",
+    ] {
+        let sql = format!("SELECT {expression} AS value FROM s.t");
+        let described = schema_of(harness.raw.get_schema(statement(&sql)).await.unwrap().into_inner());
+        let info = harness.info(&sql).await.unwrap();
+        assert_eq!(described, harness.fetch(&info).await.unwrap().0, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn ddl_through_get_flight_info_runs_at_once_and_only_once() {
     let mut harness = Harness::start().await;
     let info = harness.info("INSERT INTO s.t VALUES (4, 'four'), (5, 'five')").await.unwrap();
@@ -75,6 +92,10 @@ async fn errors_have_code_sqlstate_and_words() {
     assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "42P01");
     let status = assert_refused(harness.query("SELECT 1 / (id - id) FROM s.t").await, Code::InvalidArgument, "zero");
     assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "22012");
+    for sql in ["SELECT id + 9223372036854775807 FROM s.t", "SELECT sum(id * 4611686018427387904) FROM s.t"] {
+        let status = assert_refused(harness.query(sql).await, Code::InvalidArgument, "integer overflow");
+        assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "22003");
+    }
     assert!(status.metadata().get("polynya-query-id").is_some(), "{status:?}");
 }
 

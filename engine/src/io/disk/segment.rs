@@ -167,9 +167,9 @@ pub(super) fn number_of(path: &Path) -> Option<u64> {
     u64::from_str_radix(name.strip_prefix(FILE_PREFIX)?.strip_suffix(FILE_SUFFIX)?, 16).ok()
 }
 
-/// Bytes that an entry takes on disk.
+/// Bytes that an entry takes on disk, with the segment that it may begin.
 pub(super) fn entry_bytes(key: &PageKey, page_bytes: usize) -> u64 {
-    (ENTRY_HEADER_BYTES + 24 + key.file.name.len() + page_bytes) as u64
+    SEGMENT_HEADER_BYTES + (ENTRY_HEADER_BYTES + 24 + key.file.name.len() + page_bytes) as u64
 }
 
 fn page_checksum(key: &[u8], page: &[u8]) -> u64 {

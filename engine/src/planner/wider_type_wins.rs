@@ -1,8 +1,10 @@
-//! Where a decimal meets a floating-point number, both become floating-point.
+//! Where a decimal meets a floating-point number, both become floating-point; where a date meets a timestamp, both become timestamps
+//! of that precision.
 //!
-//! In: a logical plan before DataFusion's type coercion. Out: the same plan with casts to double on the decimal sides. DataFusion would
-//! go the other way and cast doubles to decimal(30, 15): then `d > 0.5` fails where `d` holds 1e300 or NaN, and finds nothing where
-//! it holds 1e-20. SQL calls floating-point the approximate types, and lets them win.
+//! In: a logical plan before DataFusion's type coercion. Out: the same plan with casts on the decimal, or date, sides. DataFusion
+//! would cast doubles to decimal(30, 15): then `d > 0.5` fails where `d` holds 1e300 or NaN, and finds nothing where it holds
+//! 1e-20. SQL calls floating-point the approximate types, and lets them win. And it would cast dates and timestamps to nanoseconds,
+//! which fails for a date before 1677 or after 2262.
 
 use std::sync::Arc;
 
@@ -14,22 +16,15 @@ use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, InList, ScalarFu
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, cast};
-use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
-
-/// DataFusion's analysis with ours before it.
-pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(FloatsWin)];
-    rules.extend(Analyzer::new().rules);
-    rules
-}
+use datafusion::optimizer::analyzer::AnalyzerRule;
 
 /// The pass.
 #[derive(Debug)]
-struct FloatsWin;
+pub(super) struct WiderTypeWins;
 
-impl AnalyzerRule for FloatsWin {
+impl AnalyzerRule for WiderTypeWins {
     fn name(&self) -> &str {
-        "floats_win"
+        "wider_type_wins"
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -52,21 +47,21 @@ fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
 }
 
-/// Casts the decimals among expressions that are compared with, or stand in for, each other.
+/// Casts among expressions that are compared with, or stand in for, each other.
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { mut left, op, mut right }) => {
-            let changed = floats_win(&mut [&mut left, &mut right], schema);
+            let changed = widen(&mut [&mut left, &mut right], schema);
             Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), changed)
         }
         Expr::Between(Between { mut expr, negated, mut low, mut high }) => {
-            let changed = floats_win(&mut [&mut expr, &mut low, &mut high], schema);
+            let changed = widen(&mut [&mut expr, &mut low, &mut high], schema);
             Transformed::new_transformed(Expr::Between(Between { expr, negated, low, high }), changed)
         }
         Expr::InList(InList { mut expr, mut list, negated }) => {
             let mut members: Vec<&mut Expr> = list.iter_mut().collect();
             members.push(&mut expr);
-            let changed = floats_win(&mut members, schema);
+            let changed = widen(&mut members, schema);
             Transformed::new_transformed(Expr::InList(InList { expr, list, negated }), changed)
         }
         Expr::Case(Case { mut expr, mut when_then_expr, mut else_expr }) => {
@@ -74,11 +69,11 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             if let Some(operand) = &mut expr {
                 let mut compared: Vec<&mut Expr> = when_then_expr.iter_mut().map(|(when, _)| when.as_mut()).collect();
                 compared.push(operand);
-                changed |= floats_win(&mut compared, schema);
+                changed |= widen(&mut compared, schema);
             }
             let mut results: Vec<&mut Expr> = when_then_expr.iter_mut().map(|(_, then)| then.as_mut()).collect();
             results.extend(else_expr.as_deref_mut());
-            changed |= floats_win(&mut results, schema);
+            changed |= widen(&mut results, schema);
             Transformed::new_transformed(Expr::Case(Case { expr, when_then_expr, else_expr }), changed)
         }
         Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
@@ -87,6 +82,24 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// Casts to the type that wins among the expressions. Whether there was anything to cast.
+fn widen(exprs: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    floats_win(exprs, schema) || timestamps_win(exprs, schema)
+}
+
+/// Casts dates to the first timestamp's type if there is one. Whether there was anything to cast.
+fn timestamps_win(exprs: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    let types: Vec<Option<DataType>> = exprs.iter().map(|expr| expr.get_type(schema).ok()).collect();
+    let Some(timestamp) = types.iter().flatten().find(|ty| matches!(ty, DataType::Timestamp(..))) else { return false };
+    let mut changed = false;
+    for (expr, _) in exprs.iter_mut().zip(&types).filter(|(_, ty)| matches!(ty, Some(DataType::Date32))) {
+        let date = std::mem::take(*expr);
+        **expr = cast(date, timestamp.clone());
+        changed = true;
+    }
+    changed
 }
 
 /// Casts decimals to double if there is a float among them. Whether there was anything to cast.

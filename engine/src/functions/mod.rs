@@ -1,0 +1,21 @@
+//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers.
+
+mod checked_arithmetic;
+mod exact_sum;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
+use exact_sum::ExactSum;
+
+/// What [`crate::planner`] plans integer operators as.
+pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    Operation::ALL.into_iter().map(CheckedArithmetic::function).collect()
+}
+
+/// To be registered after DataFusion's, whose names they have.
+pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    vec![Arc::new(AggregateUDF::new_from_impl(ExactSum::default()))]
+}

@@ -1,0 +1,71 @@
+//! Integer `+`, `-`, `*` and unary minus fail when they overflow.
+//!
+//! In: a logical plan after type coercion. Out: the same plan with [`CheckedArithmetic`] in the place of these operators, because
+//! DataFusion evaluates them with wrapping kernels, in constants as in columns. Comparisons and all other types are left as they
+//! are, and with them pruning and the keys of joins; names of columns stay.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::optimizer::analyzer::AnalyzerRule;
+
+use crate::functions::{CheckedArithmetic, Operation};
+
+/// The pass.
+#[derive(Debug)]
+pub(super) struct CheckOverflow;
+
+impl AnalyzerRule for CheckOverflow {
+    fn name(&self) -> &str {
+        "check_overflow"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(rewrite_plan)?.data)
+    }
+}
+
+fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    let rewritten = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        // Downwards, because the type of an operator is found faster than that of a function.
+        let rewritten = expr.transform_down(|expr| Ok(rewrite_expr(expr, &schema)))?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })?;
+    if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
+}
+
+fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let integer = |expr: &Expr| expr.get_type(schema).ok().filter(DataType::is_integer);
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let operation = match op {
+                Operator::Plus => Some(Operation::Add),
+                Operator::Minus => Some(Operation::Subtract),
+                Operator::Multiply => Some(Operation::Multiply),
+                _ => None,
+            };
+            match operation {
+                Some(operation) if integer(&left).is_some_and(|ty| integer(&right) == Some(ty)) => {
+                    Transformed::yes(call(operation, vec![*left, *right]))
+                }
+                _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            }
+        }
+        Expr::Negative(value) if integer(&value).is_some_and(|ty| ty.is_signed_integer()) => {
+            Transformed::yes(call(Operation::Negate, vec![*value]))
+        }
+        other => Transformed::no(other),
+    }
+}
+
+fn call(operation: Operation, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(CheckedArithmetic::function(operation), args))
+}
