@@ -124,11 +124,27 @@ impl Stream for RowStream {
             return Poll::Ready(None);
         }
         let polled = self.batches.poll_next_unpin(cx);
+        let polled =
+            polled.map(|item| item.map(|result| result.map_err(|error| self.context.explain(Error::from(error)))));
         match &polled {
             Poll::Ready(Some(Ok(batch))) => self.context.count_rows(batch.num_rows()),
-            Poll::Ready(Some(Err(_))) | Poll::Ready(None) => self.done = true,
+            Poll::Ready(Some(Err(error))) => self.end("FAILED", Some(error.to_string())),
+            Poll::Ready(None) => self.end("FINISHED", None),
             Poll::Pending => {}
         }
-        polled.map(|item| item.map(|result| result.map_err(|error| self.context.explain(Error::from(error)))))
+        polled
+    }
+}
+
+impl RowStream {
+    fn end(&mut self, state: &'static str, error: Option<String>) {
+        self.done = true;
+        self.context.end(state, error);
+    }
+}
+
+impl Drop for RowStream {
+    fn drop(&mut self) {
+        self.context.end("CANCELLED", None);
     }
 }

@@ -21,6 +21,7 @@ use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_op
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
+use crate::system::{self, QueryLog};
 use crate::write::IngestMode;
 use crate::{Error, Result, Session, Settings, ddl, explain, functions, types, write};
 
@@ -32,6 +33,7 @@ pub struct Engine {
     default_schema: Option<String>,
     memory_limit_bytes: u64,
     prices: Prices,
+    query_log: Arc<QueryLog>,
     caches: Arc<ScanCaches>,
     base: SessionState,
 }
@@ -60,6 +62,7 @@ impl Engine {
             default_schema: settings.default_schema.clone(),
             memory_limit_bytes: settings.memory.limit_bytes(),
             prices: settings.prices.prices(),
+            query_log: Arc::default(),
             caches: Arc::new(caches),
             base: base_state(&settings)?,
         }))
@@ -76,12 +79,23 @@ impl Engine {
     /// Grouped by who can act; see [`Error`].
     pub async fn query(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Answer> {
         let query = self.begin(session);
-        let answer = match statement::parse(sql)? {
-            Statement::Query(statement) => self.rows(statement, session, &query).await.map(Answer::Rows),
-            Statement::Insert(insert) => write::insert(self, insert, session, &query).await.map(Answer::Done),
-            other => ddl::execute(self, other, session, &query).await,
-        };
-        answer.map_err(|error| query.explain(error))
+        self.query_log.begin(&query, session.user(), sql);
+        let answer = self.run(sql, session, &query).await.map_err(|error| query.explain(error));
+        match &answer {
+            Ok(Answer::Rows(_)) => {}
+            Ok(Answer::Done(_)) => query.end("FINISHED", None),
+            Err(error) => query.end("FAILED", Some(error.to_string())),
+        }
+        answer
+    }
+
+    async fn run(self: &Arc<Self>, sql: &str, session: &Session, query: &Arc<QueryContext>) -> Result<Answer> {
+        match statement::parse(sql)? {
+            Statement::Query(statement) => self.rows(statement, session, query).await.map(Answer::Rows),
+            Statement::Insert(insert) => write::insert(self, insert, session, query).await.map(Answer::Done),
+            Statement::Call(procedure) => system::call(self, &procedure, session, query).await,
+            other => ddl::execute(self, other, session, query).await,
+        }
     }
 
     /// What a statement is, without running it.
@@ -107,6 +121,7 @@ impl Engine {
                 Ok(Description { kind: StatementKind::Query, schema, parameters })
             }
             Statement::Insert(_) => Ok(Description::update()),
+            Statement::Call(procedure) => system::describe_call(&procedure),
             other => Ok(ddl::describe(&other)),
         }
     }
@@ -123,8 +138,13 @@ impl Engine {
         session: &Session,
     ) -> Result<u64> {
         let query = self.begin(session);
-        let written = write::ingest(self, table, mode, rows, &query).await;
-        written.map_err(|error| query.explain(error))
+        self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
+        let written = write::ingest(self, table, mode, rows, &query).await.map_err(|error| query.explain(error));
+        match &written {
+            Ok(_) => query.end("FINISHED", None),
+            Err(error) => query.end("FAILED", Some(error.to_string())),
+        }
+        written
     }
 
     /// Carries scans to processes that know the same catalogs; `storages` has each catalog's store by its name.
@@ -203,11 +223,15 @@ impl Engine {
         let options = config.and_then(|config| config.options().extensions.get::<PolynyaOptions>().cloned());
         let options = options.unwrap_or_default();
         let io = QueryIo::new(options.cache, options.limits, self.prices);
-        QueryContext::new(session.tenant(), self.memory_limit_bytes, io)
+        QueryContext::new(session.tenant(), self.memory_limit_bytes, io, &self.query_log)
     }
 
     pub(crate) fn base_state(&self) -> &SessionState {
         &self.base
+    }
+
+    pub(crate) fn query_log(&self) -> &QueryLog {
+        &self.query_log
     }
 
     pub(crate) fn scan_caches(&self) -> &Arc<ScanCaches> {

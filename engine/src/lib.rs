@@ -26,6 +26,7 @@ mod scan;
 mod session;
 mod settings;
 pub mod statement;
+mod system;
 pub mod types;
 mod write;
 

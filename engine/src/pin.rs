@@ -20,6 +20,7 @@ use crate::information_schema::{self, INFORMATION_SCHEMA};
 use crate::names::TableName;
 use crate::query::QueryContext;
 use crate::scan::{ColumnMapping, IcebergTableProvider};
+use crate::system::{self, SYSTEM};
 use crate::{Engine, Result, Session, types};
 
 /// Tables loaded at once.
@@ -117,6 +118,13 @@ impl Engine {
             let name =
                 TableName { catalog, schema: INFORMATION_SCHEMA.to_owned(), table: reference.table().to_owned() };
             let provider = information_schema::table(self, &name)?;
+            return Ok((name, provider));
+        }
+        if reference.schema() == Some(SYSTEM) {
+            let catalog =
+                reference.catalog().map_or_else(|| self.current_catalog(session).unwrap_or_default(), str::to_owned);
+            let name = TableName { catalog, schema: SYSTEM.to_owned(), table: reference.table().to_owned() };
+            let provider = system::table(self, &name, session)?;
             return Ok((name, provider));
         }
         let asked = self.resolve_name(&reference, session)?;

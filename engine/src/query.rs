@@ -9,6 +9,7 @@ use polynya_catalog::{RequestCounts, RequestMeter};
 
 use crate::Error;
 use crate::io::{IoCounts, QueryIo};
+use crate::system::QueryLog;
 
 /// One query's identity and counters, shared by everything that works for it.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct QueryContext {
     tenant: String,
     meter: Arc<RequestMeter>,
     io: Arc<QueryIo>,
+    log: Arc<QueryLog>,
     planning: PlanningCounts,
     rows: AtomicU64,
     started: Instant,
@@ -63,12 +65,13 @@ pub struct QueryStats {
 
 impl QueryContext {
     /// A query that starts now.
-    pub(crate) fn new(tenant: &str, memory_limit_bytes: u64, io: Arc<QueryIo>) -> Arc<Self> {
+    pub(crate) fn new(tenant: &str, memory_limit_bytes: u64, io: Arc<QueryIo>, log: &Arc<QueryLog>) -> Arc<Self> {
         Arc::new(Self {
             id: uuid::Uuid::now_v7().to_string(),
             tenant: tenant.to_owned(),
             meter: Arc::new(RequestMeter::default()),
             io,
+            log: Arc::clone(log),
             planning: PlanningCounts::default(),
             rows: AtomicU64::new(0),
             started: Instant::now(),
@@ -94,6 +97,11 @@ impl QueryContext {
     /// Counts every request that this query makes.
     pub fn meter(&self) -> &Arc<RequestMeter> {
         &self.meter
+    }
+
+    /// Tells the log how the query ended; only the first word counts.
+    pub(crate) fn end(&self, state: &'static str, error: Option<String>) {
+        self.log.end(&self.id, state, error, self.stats());
     }
 
     /// What the query's data reads share.

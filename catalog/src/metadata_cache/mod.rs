@@ -113,6 +113,11 @@ impl MetadataCache {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.entries.invalidate_all();
+    }
+
     async fn get(&self, key: Key, load: impl Future<Output = Result<Entry>>) -> Result<Value> {
         let entry = self.entries.try_get_with(key, load).await;
         entry.map(|entry| entry.value).map_err(shared_error::unshare)

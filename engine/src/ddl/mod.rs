@@ -53,7 +53,7 @@ pub(crate) async fn execute(
         Statement::Reset { name } => session::reset(engine, name.as_deref(), session)?,
         Statement::Show(show) => return rows(query, show_rows(engine, show, session).await?),
         Statement::Describe { table } => return rows(query, describe::describe(engine, &table, session).await?),
-        Statement::Query(_) | Statement::Insert(_) => {
+        Statement::Query(_) | Statement::Insert(_) | Statement::Call(_) => {
             return Err(Error::Internal("a query or an INSERT among the definitions".to_string()));
         }
     };

@@ -228,13 +228,6 @@ impl PageCache {
         tiers
     }
 
-    /// Waits until the disk tier has written what it was given. Blocks.
-    pub(crate) fn flush(&self) {
-        if let Some(disk) = &self.disk {
-            disk.flush();
-        }
-    }
-
     fn count(&self, tier: usize, hit: bool) {
         let counters = &self.counters[tier];
         if hit { &counters.hits } else { &counters.misses }.fetch_add(1, Relaxed);

@@ -70,6 +70,15 @@ impl ReaderFactory {
         self.caches.footers.get(&self.caches.pages, file, &self.mapping).await
     }
 
+    /// Reads the pages that cover these ranges, for the cache alone. Returns their bytes.
+    pub(crate) async fn read(&self, file: &DataFile, footer: &Footer, ranges: &[Range<u64>]) -> Result<u64> {
+        let mut pages: Vec<Range<u64>> = ranges.iter().flat_map(|range| footer.layout.covering(range)).collect();
+        pages.sort_by_key(|page| page.start);
+        pages.dedup();
+        let brought = self.caches.pages.get(file, &footer.layout, &pages).await?;
+        Ok(brought.values().map(|page| page.len() as u64).sum())
+    }
+
     /// Begins to read ahead for this scan.
     pub(crate) fn prefetch(&self, scan: impl Foreseen) -> Option<PrefetchHandle> {
         prefetch(scan, self.caches.pages.clone(), Arc::clone(&self.staged), self.caches.budget.clone())

@@ -21,7 +21,7 @@ use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// DataFusion's physical passes, with filter pushdown guarded.
-pub(crate) fn physical_optimizer_rules() -> Vec<Rule> {
+pub(super) fn guarded_rules() -> Vec<Rule> {
     let guard = |rule: Rule| -> Rule {
         if rule.name().starts_with("FilterPushdown") { Arc::new(GuardedFilterPushdown { inner: rule }) } else { rule }
     };

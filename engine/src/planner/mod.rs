@@ -4,6 +4,7 @@ mod check_overflow;
 mod guarded_filter_pushdown;
 mod pair_zeros;
 mod plan_date_intervals;
+mod read_ahead;
 mod settle_in_lists;
 mod wider_type_wins;
 
@@ -14,8 +15,8 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
-pub(crate) use guarded_filter_pushdown::physical_optimizer_rules;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
@@ -37,6 +38,13 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.push(Arc::new(pair_zeros::PairZeros));
+    rules
+}
+
+/// DataFusion's physical passes, guarded, with ours behind them.
+pub(crate) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = guarded_filter_pushdown::guarded_rules();
+    rules.push(Arc::new(read_ahead::ReadAhead));
     rules
 }
 

@@ -26,7 +26,7 @@ use super::file::IcebergFile;
 use crate::io::{DataFile, Footer, Foreseen, ReaderFactory};
 
 /// One partition of a scan.
-pub(super) struct Foresight {
+pub(crate) struct Foresight {
     pub(super) files: Vec<PartitionedFile>,
     pub(super) readers: Arc<ReaderFactory>,
     /// The table's columns.
@@ -75,6 +75,13 @@ impl Foreseen for Foresight {
 }
 
 impl Foresight {
+    /// Reads what decoding a file would ask for into the cache. Returns its bytes.
+    pub(crate) async fn read(&self, number: usize) -> crate::Result<u64> {
+        let (file, footer) = (self.file(number)?, self.footer(number).await?);
+        let ranges = self.row_groups(number, &footer).concat();
+        self.readers.read(&file, &footer, &ranges).await
+    }
+
     /// The rows that are left of a file, as far as its footer tells.
     fn access_plan(&self, file: &PartitionedFile, metadata: &ParquetMetaData) -> ParquetAccessPlan {
         let mut filter = RowGroupAccessPlanFilter::new(ParquetAccessPlan::new_all(metadata.num_row_groups()));

@@ -9,7 +9,7 @@ use polynya_catalog::{Storage, read_manifest};
 use super::manifest::ManifestColumns;
 use crate::{Error, Result};
 
-/// Decoded manifests by location. Concurrent requests for one manifest make one fetch.
+/// Decoded manifests by store and location. Concurrent requests for one manifest make one fetch.
 #[derive(Debug, Clone)]
 pub(crate) struct ManifestCache {
     manifests: Cache<String, Arc<ManifestColumns>>,
@@ -24,6 +24,11 @@ impl ManifestCache {
         Self { manifests: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.manifests.invalidate_all();
+    }
+
     /// The manifest in columns, from memory or from the store.
     pub(crate) async fn get(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Arc<ManifestColumns>> {
         let load = async {
@@ -32,7 +37,7 @@ impl ManifestCache {
             let decode = move || Arc::new(ManifestColumns::decode(&file, &manifest));
             tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Internal(error.to_string()))
         };
-        let loaded = self.manifests.try_get_with_by_ref(&file.manifest_path, load).await;
+        let loaded = self.manifests.try_get_with_by_ref(&storage.cache_key(&file.manifest_path)?, load).await;
         loaded.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
     }
 }

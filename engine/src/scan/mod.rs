@@ -31,6 +31,7 @@ use datafusion::arrow::datatypes::Field;
 
 pub use codec::ScanCodec;
 pub(crate) use file::IcebergFile;
+pub(crate) use foresight::Foresight;
 pub(crate) use manifest_cache::ManifestCache;
 pub(crate) use provider::{IcebergTableProvider, ScanCaches};
 pub(crate) use schema_mapping::ColumnMapping;

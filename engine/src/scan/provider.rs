@@ -36,6 +36,15 @@ pub(crate) struct ScanCaches {
     pub(crate) data: DataCaches,
 }
 
+impl ScanCaches {
+    /// Forgets table metadata, manifests and footers, as a restart would.
+    pub(crate) fn forget_metadata(&self) {
+        self.metadata.clear();
+        self.manifests.clear();
+        self.data.footers.clear();
+    }
+}
+
 /// A pinned table, for one query.
 #[derive(Debug)]
 pub(crate) struct IcebergTableProvider {

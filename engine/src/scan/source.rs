@@ -73,10 +73,12 @@ impl IcebergSource {
     }
 
     /// Begins to read ahead for a partition.
-    fn read_ahead(&self, config: &FileScanConfig, partition: usize, missing: &MissingColumns) -> Option<PrefetchHandle> {
-        if !self.read_ahead {
-            return None;
-        }
+    fn begin_read_ahead(&self, config: &FileScanConfig, partition: usize) -> Option<PrefetchHandle> {
+        self.scan.readers.prefetch(self.foresight(config, partition).filter(|_| self.read_ahead)?)
+    }
+
+    /// What a partition will ask for.
+    pub(crate) fn foresight(&self, config: &FileScanConfig, partition: usize) -> Option<Foresight> {
         let schema = Arc::clone(self.parquet.table_schema().table_schema());
         let columns = match self.parquet.projection() {
             Some(projection) => {
@@ -84,13 +86,13 @@ impl IcebergSource {
             }
             None => schema.fields().iter().map(|field| field.name().clone()).collect(),
         };
-        self.scan.readers.prefetch(Foresight {
+        Some(Foresight {
             files: config.file_groups.get(partition)?.files().to_vec(),
             readers: Arc::clone(&self.scan.readers),
             schema,
             columns,
             predicate: self.parquet.filter(),
-            missing: missing.clone(),
+            missing: MissingColumns::new(self.scan.mapping.schema()),
             limit: config.limit,
         })
     }
@@ -125,14 +127,13 @@ impl FileSource for IcebergSource {
         base_config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        let missing = MissingColumns::new(self.scan.mapping.schema());
         Ok(Box::new(IcebergMorselizer {
-            _ahead: self.read_ahead(base_config, partition, &missing),
+            _ahead: self.begin_read_ahead(base_config, partition),
             source: self.clone(),
             object_store,
             config: base_config.clone(),
             partition,
-            missing,
+            missing: MissingColumns::new(self.scan.mapping.schema()),
             by_constants: Mutex::default(),
         }))
     }

@@ -14,7 +14,7 @@ mod show;
 mod table;
 
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DFStatement};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SetExpr, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{Function, Ident, ObjectName, Query, SetExpr, Statement as SqlStatement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -78,6 +78,8 @@ pub enum Statement {
         /// Its value, without quotes.
         value: String,
     },
+    /// CALL of a procedure.
+    Call(Function),
     /// RESET one setting, or all if none is named.
     Reset {
         /// The setting's dotted name.
@@ -222,9 +224,17 @@ fn statement(parser: &mut DFParser<'_>) -> Result<Statement> {
             None => query(parser),
         },
         Keyword::USE => session::parse_use(sql),
+        Keyword::CALL => parse_call(sql),
         Keyword::SET => session::parse_set(sql),
         Keyword::RESET => session::parse_reset(sql),
         _ => query(parser),
+    }
+}
+
+fn parse_call(parser: &mut Parser<'_>) -> Result<Statement> {
+    match parser.parse_statement().map_err(syntax)? {
+        SqlStatement::Call(function) => Ok(Statement::Call(function)),
+        _ => Err(unsupported_statement("CALL")),
     }
 }
 

@@ -184,7 +184,8 @@ impl DiskTier {
         }
     }
 
-    /// Waits until what was inserted so far is written. Blocks; for tests and shutdown.
+    /// Waits until what was inserted so far is written.
+    #[cfg(test)]
     pub(crate) fn flush(&self) {
         let mut queue = self.shared.queue.lock();
         while !queue.pages.is_empty() {
