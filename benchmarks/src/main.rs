@@ -146,6 +146,10 @@ struct Run {
     /// How often each query runs; the first time is "cold", the best of the others "warm".
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "COUNT")]
     iterations: u32,
+    /// Drop the server's caches before each query (first run: "cold"), and run it once as after a restart ("restarted").
+    /// Everyone on that server pays for it.
+    #[arg(long)]
+    drop_caches: bool,
     /// Compare every result with the expected answer (stored for the scales 0.01, 0.1 and 1).
     #[arg(long)]
     check: bool,
@@ -239,6 +243,7 @@ async fn run(args: Run) -> Result<ExitCode> {
         scale: args.scale,
         queries: args.queries.0,
         iterations: args.iterations as usize,
+        drop_caches: args.drop_caches,
         check: args.check,
         answers: args.answers.as_deref().map(Answers::folder),
         progress: Progress::Shown,

@@ -14,9 +14,10 @@ use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
 
 use crate::answer::{Answer, Description, RowStream, StatementKind};
-use crate::io::{Budget, DataCaches, DiskTier, FooterCache, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores};
+use crate::io::{Budget, DataCaches, DiskTier, FooterCache, Hydration, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores};
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
+use crate::pin::TablePointers;
 use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
@@ -34,6 +35,8 @@ pub struct Engine {
     memory_limit_bytes: u64,
     prices: Prices,
     query_log: Arc<QueryLog>,
+    hydrate_pages: bool,
+    pointers: TablePointers,
     caches: Arc<ScanCaches>,
     base: SessionState,
 }
@@ -63,6 +66,8 @@ impl Engine {
             memory_limit_bytes: settings.memory.limit_bytes(),
             prices: settings.prices.prices(),
             query_log: Arc::default(),
+            hydrate_pages: settings.cache.hydrate_pages,
+            pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
             caches: Arc::new(caches),
             base: base_state(&settings)?,
         }))
@@ -83,8 +88,14 @@ impl Engine {
         let answer = self.run(sql, session, &query).await.map_err(|error| query.explain(error));
         match &answer {
             Ok(Answer::Rows(_)) => {}
-            Ok(Answer::Done(_)) => query.end("FINISHED", None),
-            Err(error) => query.end("FAILED", Some(error.to_string())),
+            Ok(Answer::Done(_)) => {
+                self.pointers.forget();
+                query.end("FINISHED", None);
+            }
+            Err(error) => {
+                self.pointers.forget();
+                query.end("FAILED", Some(error.to_string()));
+            }
         }
         answer
     }
@@ -140,6 +151,7 @@ impl Engine {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
         let written = write::ingest(self, table, mode, rows, &query).await.map_err(|error| query.explain(error));
+        self.pointers.forget();
         match &written {
             Ok(_) => query.end("FINISHED", None),
             Err(error) => query.end("FAILED", Some(error.to_string())),
@@ -228,6 +240,16 @@ impl Engine {
 
     pub(crate) fn base_state(&self) -> &SessionState {
         &self.base
+    }
+
+    /// What writers need to leave their files in the cache.
+    pub(crate) fn hydration(&self) -> Hydration {
+        Hydration::new(Arc::clone(&self.caches.data.pages.cache), self.hydrate_pages)
+    }
+
+    /// Tables that were loaded lately.
+    pub(crate) fn pointers(&self) -> &TablePointers {
+        &self.pointers
     }
 
     pub(crate) fn query_log(&self) -> &QueryLog {

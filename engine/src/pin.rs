@@ -2,9 +2,11 @@
 //!
 //! In: a parsed statement. Out: each table it names, loaded from its catalog once. Reads catalogs and table metadata only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
@@ -14,6 +16,7 @@ use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{Schema as IcebergSchema, SnapshotRef, TableMetadata};
+use parking_lot::Mutex;
 use polynya_catalog::{Storage, Table};
 
 use crate::information_schema::{self, INFORMATION_SCHEMA};
@@ -84,6 +87,46 @@ impl PinnedTable {
     }
 }
 
+/// Tables as they were loaded, for as long as the setting `cache.metadata_max_age_ms` lets queries use them again.
+#[derive(Debug)]
+pub(crate) struct TablePointers {
+    max_age: Duration,
+    loaded: Mutex<HashMap<TableName, (TableName, Table, Instant)>>,
+    /// Statements of this process that changed tables.
+    changes: AtomicU64,
+}
+
+impl TablePointers {
+    pub(crate) fn new(max_age_ms: u64) -> Self {
+        Self { max_age: Duration::from_millis(max_age_ms), loaded: Mutex::default(), changes: AtomicU64::new(0) }
+    }
+
+    fn get(&self, asked: &TableName) -> Option<(TableName, Table)> {
+        let mut loaded = self.loaded.lock();
+        loaded.retain(|_, (_, _, at)| at.elapsed() < self.max_age);
+        loaded.get(asked).map(|(found, table, _)| (found.clone(), table.clone()))
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    /// Keeps a table that was loaded after so many changes: another since then may have changed it.
+    fn keep(&self, asked: &TableName, (found, table): &(TableName, Table), changes: u64) {
+        let mut loaded = self.loaded.lock();
+        if !self.max_age.is_zero() && self.changes() == changes {
+            loaded.insert(asked.clone(), (found.clone(), table.clone(), Instant::now()));
+        }
+    }
+
+    /// Forgets all: this process has changed a table.
+    pub(crate) fn forget(&self) {
+        let mut loaded = self.loaded.lock();
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        loaded.clear();
+    }
+}
+
 /// The tables of a statement, by catalog, schema and table as the planner will ask for them.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PinnedTables {
@@ -128,7 +171,15 @@ impl Engine {
             return Ok((name, provider));
         }
         let asked = self.resolve_name(&reference, session)?;
-        let (found, table) = self.load_table(&asked).await?;
+        let (found, table) = match self.pointers().get(&asked) {
+            Some(known) => known,
+            None => {
+                let changes = self.pointers().changes();
+                let loaded = self.load_table(&asked).await?;
+                self.pointers().keep(&asked, &loaded, changes);
+                loaded
+            }
+        };
         let pinned = Arc::new(PinnedTable::current(found, table, query)?);
         let provider = IcebergTableProvider::new(pinned, Arc::clone(self.scan_caches()), Arc::clone(query));
         Ok((asked, Arc::new(provider)))

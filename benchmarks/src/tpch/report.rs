@@ -42,6 +42,10 @@ pub struct QueryReport {
     pub query: u8,
     /// The time of each run, in seconds.
     pub times_s: Vec<f64>,
+    /// The time with memory empty and the disk cache warm, in seconds; measured if caches were dropped.
+    pub restarted_s: Option<f64>,
+    /// The server's account of that run.
+    pub restarted_stats: Option<QueryStats>,
     /// Rows of the result.
     pub rows: Option<u64>,
     /// The server's account of the first run, if it sends one.
@@ -72,6 +76,8 @@ pub enum Check {
 pub struct Totals {
     /// The sum of the first times, in seconds.
     pub cold_s: f64,
+    /// The sum of the times with memory empty and the disk cache warm, in seconds, where they were measured.
+    pub restarted_s: Option<f64>,
     /// The sum of the best later times, in seconds; absent after a single iteration.
     pub warm_s: Option<f64>,
     /// The geometric mean of the first times, in seconds.
@@ -86,13 +92,24 @@ pub struct Totals {
     pub requests: Option<u64>,
     /// Bytes read from the object store, where the server tells.
     pub bytes_read: Option<u64>,
+    /// What the requests of the first runs cost, in US dollars, where the server tells.
+    pub cost_usd: Option<f64>,
     /// Queries that failed or gave a wrong answer.
     pub failures: usize,
 }
 
 impl QueryReport {
     pub(crate) fn new(query: u8) -> Self {
-        Self { query, times_s: Vec::new(), rows: None, stats: None, check: Check::NotChecked, error: None }
+        Self {
+            query,
+            times_s: Vec::new(),
+            restarted_s: None,
+            restarted_stats: None,
+            rows: None,
+            stats: None,
+            check: Check::NotChecked,
+            error: None,
+        }
     }
 
     /// The first time, in seconds.
@@ -157,6 +174,7 @@ impl Report {
         };
         Totals {
             cold_s: cold.iter().sum(),
+            restarted_s: finished.iter().filter_map(|query| query.restarted_s).reduce(|a, b| a + b),
             warm_s: has_warm.then(|| warm.iter().sum()),
             cold_geometric_mean_s: geometric_mean(&cold),
             warm_geometric_mean_s: has_warm.then(|| geometric_mean(&warm)),
@@ -164,6 +182,7 @@ impl Report {
             files_pruned: sum(|stats| stats.files_pruned),
             requests: sum(QueryStats::requests),
             bytes_read: sum(|stats| stats.bytes_read),
+            cost_usd: finished.iter().filter_map(|query| query.stats.as_ref()?.cost_usd).reduce(|a, b| a + b),
             failures: self.failures(),
         }
     }
@@ -183,14 +202,14 @@ impl Report {
     pub fn render(&self) -> String {
         let mut table = Table::new();
         table.load_preset(TABLE_STYLE);
-        table.set_header(["query", "cold", "warm", "rows", "files pruned", "requests", "read", "answer"]);
+        table.set_header(["query", "cold", "restarted", "warm", "rows", "files pruned", "requests", "read", "USD", "answer"]);
         for query in &self.queries {
             table.add_row(query_row(query));
         }
         for row in self.total_rows() {
             table.add_row(row);
         }
-        for index in 1..=6 {
+        for index in 1..=8 {
             if let Some(column) = table.column_mut(index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -214,16 +233,19 @@ impl Report {
         let total = vec![
             Cell::new("total"),
             Cell::new(seconds(Some(totals.cold_s))),
+            Cell::new(seconds(totals.restarted_s)),
             Cell::new(seconds(totals.warm_s)),
             Cell::new(""),
             Cell::new(files(totals.files_pruned, totals.files_considered)),
             Cell::new(totals.requests.map_or(ABSENT.to_string(), grouped)),
             Cell::new(totals.bytes_read.map_or(ABSENT.to_string(), readable_bytes)),
+            Cell::new(dollars(totals.cost_usd)),
             Cell::new(answers),
         ];
         let mean = vec![
             Cell::new("geometric mean"),
             Cell::new(seconds(Some(totals.cold_geometric_mean_s))),
+            Cell::new(""),
             Cell::new(seconds(totals.warm_geometric_mean_s)),
         ];
         [total, mean]
@@ -240,11 +262,13 @@ fn query_row(query: &QueryReport) -> Vec<Cell> {
     vec![
         Cell::new(format!("Q{}", query.query)),
         Cell::new(seconds(query.cold_s())),
+        Cell::new(seconds(query.restarted_s)),
         Cell::new(seconds(query.warm_s())),
         Cell::new(query.rows.map_or(ABSENT.to_string(), grouped)),
         Cell::new(files(query.stat(|stats| stats.files_pruned), query.stat(|stats| stats.files_considered))),
         Cell::new(query.stat(QueryStats::requests).map_or(ABSENT.to_string(), grouped)),
         Cell::new(query.stat(|stats| stats.bytes_read).map_or(ABSENT.to_string(), readable_bytes)),
+        Cell::new(dollars(query.stats.as_ref().and_then(|stats| stats.cost_usd))),
         Cell::new(answer),
     ]
 }
@@ -255,6 +279,10 @@ fn failure_text(query: &QueryReport) -> String {
         (None, Check::Wrong { mismatch }) => format!("wrong answer: {mismatch}"),
         (None, _) => String::new(),
     }
+}
+
+fn dollars(usd: Option<f64>) -> String {
+    usd.map_or(ABSENT.to_string(), |usd| format!("{usd:.6}"))
 }
 
 fn seconds(time_s: Option<f64>) -> String {

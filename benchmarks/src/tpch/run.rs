@@ -1,7 +1,7 @@
 //! Runs the queries against a server, measures them, and checks their answers.
 //!
-//! The time of a query is what a client sees: from the request to the last row. The first time is called cold although the
-//! server may have seen the data before; restart it for a cold cache. One wrong answer does not stop the others.
+//! The time of a query is what a client sees: from the request to the last row. The first time is called cold, although the
+//! server may have seen the data before unless its caches are dropped. One wrong answer does not stop the others.
 
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ pub struct RunOptions {
     pub queries: Vec<Query>,
     /// How often each query runs; at least once.
     pub iterations: usize,
+    /// Drop the server's caches before each query, and run it once more as after a restart: memory empty, disk warm.
+    pub drop_caches: bool,
     /// Compare every result with the expected one.
     pub check: bool,
     /// Where the expected results are; absent: those stored for the scale.
@@ -42,6 +44,7 @@ impl Default for RunOptions {
             scale: None,
             queries: Query::all(),
             iterations: 3,
+            drop_caches: false,
             check: false,
             answers: None,
             progress: Progress::Shown,
@@ -62,6 +65,9 @@ pub enum RunError {
     /// The expected answers cannot be had.
     #[error(transparent)]
     Answers(#[from] AnswerError),
+    /// The server has no caches that it drops when asked.
+    #[error("the server does not drop its caches (CALL system.evict); leave out --drop-caches")]
+    DropCaches(#[source] client::Error),
     /// The schema cannot be used.
     #[error("cannot use schema {schema}")]
     Use {
@@ -87,7 +93,13 @@ pub async fn run(client: &Client, options: &RunOptions) -> Result<Report, RunErr
         let mut measured = QueryReport::new(query.number());
         for iteration in 1..=report.iterations {
             step.at(format!("Q{}, run {iteration}", query.number()));
+            if options.drop_caches && iteration == 1 {
+                drop_caches(client, "CALL system.evict()").await?;
+            }
             run_once(client, query, answer.as_ref(), &mut measured).await;
+            if options.drop_caches && iteration == 1 && measured.error.is_none() {
+                run_restarted(client, query, &mut measured).await?;
+            }
             step.advance(1);
             if measured.error.is_some() {
                 break;
@@ -97,6 +109,24 @@ pub async fn run(client: &Client, options: &RunOptions) -> Result<Report, RunErr
     }
     drop(step);
     Ok(report)
+}
+
+/// Runs a query with what a restart leaves: the disk cache.
+async fn run_restarted(client: &Client, query: Query, report: &mut QueryReport) -> Result<(), RunError> {
+    drop_caches(client, "CALL system.evict(tier => 'memory')").await?;
+    let started = Instant::now();
+    match client.query_all(query.sql()).await {
+        Ok(result) => {
+            report.restarted_s = Some(started.elapsed().as_secs_f64());
+            report.restarted_stats = result.stats;
+        }
+        Err(error) => report.error = Some(error.full_message()),
+    }
+    Ok(())
+}
+
+async fn drop_caches(client: &Client, call: &str) -> Result<(), RunError> {
+    client.query_all(call).await.map(|_| ()).map_err(RunError::DropCaches)
 }
 
 fn answers(options: &RunOptions, scale: Option<Scale>) -> Result<Option<Answers>, RunError> {

@@ -22,7 +22,7 @@ use crate::scan::ColumnMapping;
 use crate::{Error, Result};
 
 /// A file up to this size is read whole: one request instead of two.
-const WHOLE_FILE_BYTES_MAX: u64 = 1 << 20;
+pub(super) const WHOLE_FILE_BYTES_MAX: u64 = 1 << 20;
 /// The least that is read of a file's end.
 const TAIL_BYTES_MIN: u64 = 64 << 10;
 const TAIL_BYTES_MAX: u64 = 4 << 20;

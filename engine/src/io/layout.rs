@@ -65,6 +65,11 @@ impl Layout {
         if reached >= range.end { pages } else { vec![range.clone()] }
     }
 
+    /// All pages, in order.
+    pub(crate) fn pages(&self) -> &[Range<u64>] {
+        &self.pages
+    }
+
     /// The page before a position, if it ends there.
     pub(crate) fn before(&self, position: u64) -> Option<Range<u64>> {
         let at = self.pages.partition_point(|page| page.end < position);

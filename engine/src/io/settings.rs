@@ -24,6 +24,9 @@ pub struct CacheSettings {
     /// Bytes between two wanted ranges that one request reads through. Default: as measured latency, bandwidth and the
     /// price of a request make it cheapest.
     pub gap_bytes: Option<ByteSize>,
+    /// How old a table's metadata may be before a query asks the catalog again, in milliseconds. What this process
+    /// commits is seen at once. Default: 0, every query asks.
+    pub metadata_max_age_ms: u64,
     /// Keep the pages of data files that this process writes, not only their footers. Default: false.
     pub hydrate_pages: bool,
 }
@@ -37,6 +40,7 @@ impl Default for CacheSettings {
             disk_bytes: ByteSize::gib(50),
             prefetch_bytes: ByteSize::mib(256),
             gap_bytes: None,
+            metadata_max_age_ms: 0,
             hydrate_pages: false,
         }
     }

@@ -49,7 +49,8 @@ pub(super) async fn append(
 
 async fn write(engine: &Engine, table: &Table, mut rows: SendableRecordBatchStream, align: Align) -> Result<Written> {
     let lanes = engine.base_state().config().target_partitions();
-    let mut writer = TableWriter::new(WritePlan::new(table, lanes)?, &engine.runtime().memory_pool);
+    let plan = WritePlan::new(table, lanes)?.with_hydration(engine.hydration());
+    let mut writer = TableWriter::new(plan, &engine.runtime().memory_pool);
     let alignment = align(writer.plan(), &rows.schema())?;
     while let Some(batch) = rows.next().await {
         let batch = batch?;

@@ -14,6 +14,7 @@ use super::encoder::Encoder;
 use super::metrics::{FileMetrics, count_nans};
 use super::plan::WritePlan;
 use super::upload::Upload;
+use crate::io::{FileKey, Hydrator};
 use crate::{Error, Result};
 
 /// Rows that are encoded at once: enough that a column's task is worth starting.
@@ -28,6 +29,7 @@ pub(super) struct DataFileWriter {
     partition: Struct,
     encoder: Encoder,
     upload: Upload,
+    hydrator: Option<Hydrator>,
     pending: Vec<RecordBatch>,
     pending_rows: usize,
     pending_bytes: usize,
@@ -41,6 +43,7 @@ impl DataFileWriter {
         Ok(Self {
             encoder: plan.encoder().map_err(|source| failed(&location, source))?,
             upload: Upload::new(store, path),
+            hydrator: plan.hydrator(),
             plan: Arc::clone(plan),
             location,
             partition,
@@ -59,7 +62,8 @@ impl DataFileWriter {
 
     /// Memory held, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.pending_bytes + self.encoder.memory_bytes() + self.upload.memory_bytes()
+        let held = self.hydrator.as_ref().map_or(0, Hydrator::memory_bytes);
+        self.pending_bytes + self.encoder.memory_bytes() + self.upload.memory_bytes() + held
     }
 
     /// Adds rows.
@@ -113,6 +117,9 @@ impl DataFileWriter {
 
     async fn send(&mut self) -> Result<()> {
         let bytes = self.encoder.take_bytes();
+        if let Some(hydrator) = &mut self.hydrator {
+            hydrator.push(&bytes);
+        }
         self.upload.push(bytes).await.map_err(|source| self.plan.storage.write_failed(&self.location, source).into())
     }
 
@@ -122,8 +129,11 @@ impl DataFileWriter {
         let footer =
             self.encoder.finish(self.plan.schema_json.clone()).map_err(|source| failed(&self.location, source))?;
         self.send().await?;
-        let Self { plan, location, partition, upload, rows, nan_counts, .. } = self;
+        let Self { plan, location, partition, upload, hydrator, rows, nan_counts, .. } = self;
         let bytes = upload.finish().await.map_err(|source| plan.storage.write_failed(&location, source))?;
+        if let (Some(hydrator), Ok(name)) = (hydrator, plan.storage.cache_key(&location)) {
+            hydrator.finish(&FileKey { name: Arc::from(name), size_bytes: bytes });
+        }
         let metrics = FileMetrics::of(&footer, &plan.schema, &nan_counts, &plan.properties.metrics);
         DataFileBuilder::default()
             .content(DataContentType::Data)

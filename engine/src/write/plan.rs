@@ -13,6 +13,7 @@ use super::encoder::Encoder;
 use super::partition::Partitioner;
 use super::properties::WriteProperties;
 use super::schema::{parquet_schema, write_schema};
+use crate::io::{Hydration, Hydrator};
 use crate::{Error, Result};
 
 /// How the files of one write are made.
@@ -30,6 +31,7 @@ pub(super) struct WritePlan {
     parquet_schema: TypePtr,
     parquet_properties: Arc<WriterProperties>,
     lanes: usize,
+    hydration: Option<Hydration>,
     write_id: uuid::Uuid,
     files: AtomicU32,
 }
@@ -61,9 +63,20 @@ impl WritePlan {
             storage: Arc::clone(&table.storage),
             parquet_schema,
             lanes,
+            hydration: None,
             write_id: uuid::Uuid::now_v7(),
             files: AtomicU32::new(0),
         })
+    }
+
+    /// Leaves the files in the cache as they are written.
+    pub(super) fn with_hydration(self, hydration: Hydration) -> Self {
+        Self { hydration: Some(hydration), ..self }
+    }
+
+    /// What keeps a file that begins now.
+    pub(super) fn hydrator(&self) -> Option<Hydrator> {
+        self.hydration.as_ref().map(Hydration::begin)
     }
 
     pub(super) fn encoder(&self) -> parquet::errors::Result<Encoder> {
