@@ -4,6 +4,7 @@ Programs come from the environment that `cargo xtask test` sets: POLYNYA_TEST_WE
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 KEY, SECRET, REGION = "interop", "interop-secret", "us-east-1"
 WEED_PORTS = ["master", "filer", "volume", "admin", "s3", "s3.iceberg", "s3.lance"]
@@ -154,20 +156,61 @@ def toml(catalogs, **server):
     return text
 
 
-class Polynya:
-    """A server process, as a user starts it."""
+class Proxy:
+    """`polynya-bench s3-proxy` before an S3 endpoint: counts, and fails as it is told."""
 
-    def __init__(self, folder, catalogs):
+    def __init__(self, upstream, seed=7):
+        port, control = free_port(), free_port()
+        self.url, self.control = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{control}"
+        self.process = subprocess.Popen([program("POLYNYA_BENCH_BIN"), "s3-proxy", "--upstream", upstream, "--listen", f"127.0.0.1:{port}",
+                                         "--control", f"127.0.0.1:{control}", "--seed", str(seed)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: listens(port) and listens(control), "the proxy did not listen")
+
+    def counters(self):
+        """Counts since the last call."""
+        with urllib.request.urlopen(self.control + "/") as answer:
+            return json.load(answer)
+
+    def faults(self, **settings):
+        body = json.dumps(settings).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.control + "/faults", data=body)) as answer:
+            return json.load(answer)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Polynya:
+    """A server process, as a user starts it. `sections` are further tables of the settings, such as cache."""
+
+    def __init__(self, folder, catalogs, **sections):
         self.port = free_port()
         self.url = f"grpc://127.0.0.1:{self.port}"
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / "polynya.toml"
-        config.write_text(toml(catalogs, listen=f"127.0.0.1:{self.port}", default_catalog=next(iter(catalogs))))
+        self.config = self.folder / "polynya.toml"
+        text = toml(catalogs, listen=f"127.0.0.1:{self.port}", default_catalog=next(iter(catalogs)))
+        for section, settings in sections.items():
+            text += f"\n[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        self.config.write_text(text)
         self.log = self.folder / "polynya.log"
-        self.process = subprocess.Popen([program("POLYNYA_BIN"), "serve", "--config", config], stdin=subprocess.DEVNULL,
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([program("POLYNYA_BIN"), "serve", "--config", self.config], stdin=subprocess.DEVNULL,
                                         stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, cwd=self.folder)
         wait_until(self.answers, "polynya did not listen")
+
+    def kill(self):
+        """The process is gone at once, whatever it was doing."""
+        self.process.kill()
+        self.process.wait()
+
+    def resident_bytes(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
     def answers(self):
         if self.process.poll() is not None:
@@ -185,7 +228,8 @@ class Polynya:
     @contextlib.contextmanager
     def cursor(self):
         from adbc_driver_flightsql import dbapi
-        with dbapi.connect(self.url) as connection, connection.cursor() as cursor:
+        cookies = {"adbc.flight.sql.rpc.with_cookie_middleware": "true"}  # USE and SET last for the session
+        with dbapi.connect(self.url, db_kwargs=cookies) as connection, connection.cursor() as cursor:
             yield cursor
 
     def table(self, sql):

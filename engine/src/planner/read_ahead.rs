@@ -37,8 +37,7 @@ fn mark(plan: Arc<dyn ExecutionPlan>, limited: bool) -> Result<Arc<dyn Execution
     if let Some((config, source)) =
         plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.downcast_to_file_source::<IcebergSource>())
     {
-        // A limit that the scan itself has is known to the reader ahead.
-        if !limited || config.limit.is_some() {
+        if !limited {
             return Ok(plan);
         }
         let source = Arc::new(source.without_read_ahead());

@@ -35,8 +35,6 @@ pub(crate) struct Foresight {
     pub(super) columns: HashSet<String>,
     pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
     pub(super) missing: MissingColumns,
-    /// Rows after which the scan ends.
-    pub(super) limit: Option<usize>,
 }
 
 impl Foreseen for Foresight {
@@ -55,18 +53,8 @@ impl Foreseen for Foresight {
     fn row_groups(&self, number: usize, footer: &Footer) -> Vec<Vec<Range<u64>>> {
         let metadata = footer.metadata.as_ref();
         let plan = self.access_plan(&self.files[number], metadata);
-        let mut rows = 0;
-        let mut groups = Vec::new();
-        for (group, access) in plan.inner().iter().enumerate() {
-            if self.limit.is_some_and(|limit| rows >= limit) {
-                break;
-            }
-            if access.should_scan() {
-                groups.push(self.ranges(metadata, group, access));
-                rows += metadata.row_group(group).num_rows() as usize;
-            }
-        }
-        groups
+        let scanned = plan.inner().iter().enumerate().filter(|(_, access)| access.should_scan());
+        scanned.map(|(group, access)| self.ranges(metadata, group, access)).collect()
     }
 
     fn filter_generation(&self) -> u64 {

@@ -74,7 +74,7 @@ impl IcebergSource {
 
     /// Begins to read ahead for a partition.
     fn begin_read_ahead(&self, config: &FileScanConfig, partition: usize) -> Option<PrefetchHandle> {
-        self.scan.readers.prefetch(self.foresight(config, partition).filter(|_| self.read_ahead)?)
+        self.scan.readers.prefetch(self.foresight(config, partition).filter(|_| self.read_ahead && config.limit.is_none())?)
     }
 
     /// What a partition will ask for.
@@ -93,7 +93,6 @@ impl IcebergSource {
             columns,
             predicate: self.parquet.filter(),
             missing: MissingColumns::new(self.scan.mapping.schema()),
-            limit: config.limit,
         })
     }
 

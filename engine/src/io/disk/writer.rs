@@ -89,32 +89,41 @@ impl Writer {
         Ok((Arc::clone(&stored.segment), end))
     }
 
-    /// Lets the oldest segments go until `bytes` more fit.
+    /// Lets the oldest segments go until `bytes` more fit, and writes their used pages again.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
-        loop {
+        let mut stay: Vec<(PageKey, Bytes, u8)> = Vec::new();
+        let mut stay_bytes = 0;
+        while self.shared.index.lock().total_bytes() + stay_bytes + bytes > self.limit_bytes {
             let mut index = self.shared.index.lock();
-            if index.total_bytes() + bytes <= self.limit_bytes {
-                return Ok(());
-            }
             let victim = index.take_victim(self.limit_bytes).or_else(|| {
                 index.seal(Queue::Small);
                 index.seal(Queue::Main);
                 index.take_victim(self.limit_bytes)
             });
             drop(index);
-            let Some((segment, stay)) = victim else { return Ok(()) };
+            let Some((segment, used)) = victim else {
+                // Everything is used: the oldest of it goes.
+                stay.truncate(stay.len() / 2);
+                stay_bytes = stay.iter().map(|(key, page, _)| entry_bytes(key, page.len())).sum();
+                if stay.is_empty() {
+                    break;
+                }
+                continue;
+            };
             segment.delete();
-            for (key, slot) in stay {
+            for (key, slot) in used {
                 // From the small queue a used page starts anew in the main one; there, each round costs a use.
                 let uses = if segment.queue == Queue::Small { 0 } else { slot.uses - 1 };
                 if let Ok(Some(page)) = segment.read(&key, slot.place) {
-                    let fits = self.shared.index.lock().total_bytes() + entry_bytes(&key, page.len()) + bytes <= self.limit_bytes;
-                    if fits {
-                        self.append(Queue::Main, &key, &page, uses)?;
-                    }
+                    stay_bytes += entry_bytes(&key, page.len());
+                    stay.push((key, page, uses));
                 }
             }
         }
+        for (key, page, uses) in stay {
+            self.append(Queue::Main, &key, &page, uses)?;
+        }
+        Ok(())
     }
 
     /// Brings what was recovered below the limit.
