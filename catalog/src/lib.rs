@@ -24,7 +24,7 @@ pub use commit::{ChangeSet, CommitOptions, commit};
 pub use error::{Error, Result, Source};
 /// The specification's own types (schemas, snapshots, manifests, updates), from the `iceberg` crate.
 pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};
-pub use metadata_cache::{MetadataCache, read_manifest};
+pub use metadata_cache::{MetadataCache, decode_manifest, read_manifest};
 pub use open::open_catalog;
 pub use settings::{CatalogSettings, CatalogType};
 pub use storage::{ReadFailure, ReadFailureKind, RequestCounts, RequestMeter, Storage};

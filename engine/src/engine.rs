@@ -14,7 +14,9 @@ use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
 
 use crate::answer::{Answer, Description, RowStream, StatementKind};
-use crate::io::{Budget, DataCaches, DiskTier, FooterCache, Hydration, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores};
+use crate::io::{
+    Budget, DataCaches, DiskTier, FooterCache, Hydration, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores,
+};
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
 use crate::pin::TablePointers;
@@ -54,11 +56,9 @@ impl Engine {
             catalogs.insert(key.clone(), open_catalog(key, catalog, &metadata).await?);
         }
         let default_catalog = default_catalog(&settings, &catalogs)?;
-        let caches = ScanCaches {
-            metadata,
-            manifests: ManifestCache::new(metadata_bytes / 2),
-            data: data_caches(&settings)?,
-        };
+        let data = data_caches(&settings)?;
+        let manifests = ManifestCache::new(metadata_bytes / 2, Arc::clone(&data.pages.cache));
+        let caches = ScanCaches { metadata, manifests, data };
         Ok(Arc::new(Self {
             catalogs,
             default_catalog,

@@ -88,9 +88,10 @@ fn lines(query: &QueryContext, report: Report) -> Vec<(&'static str, String)> {
 
 /// Where the bytes of data files came from, and how long decoding waited for them.
 fn reads(io: &IoCounts) -> String {
-    let hits = io.hit_ratio().map_or_else(|| "no page was asked for".to_owned(), |ratio| {
-        format!("{} of {} pages ({:.0}%)", io.page_hits, io.page_hits + io.page_misses, ratio * 100.0)
-    });
+    let hits = io.hit_ratio().map_or_else(
+        || "no page was asked for".to_owned(),
+        |ratio| format!("{} of {} pages ({:.0}%)", io.page_hits, io.page_hits + io.page_misses, ratio * 100.0),
+    );
     format!(
         "from memory: {}\nfrom disk: {}\nfrom the store: {}\ncache hits: {hits}\nretries: {}, hedges: {}\nwaited for reads: {} ms",
         ByteSize::b(io.bytes_from_memory),

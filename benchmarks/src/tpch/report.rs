@@ -202,7 +202,18 @@ impl Report {
     pub fn render(&self) -> String {
         let mut table = Table::new();
         table.load_preset(TABLE_STYLE);
-        table.set_header(["query", "cold", "restarted", "warm", "rows", "files pruned", "requests", "read", "USD", "answer"]);
+        table.set_header([
+            "query",
+            "cold",
+            "restarted",
+            "warm",
+            "rows",
+            "files pruned",
+            "requests",
+            "read",
+            "USD",
+            "answer",
+        ]);
         for query in &self.queries {
             table.add_row(query_row(query));
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use iceberg::spec::{Manifest, ManifestEntry, ManifestFile, ManifestStatus};
 
 use crate::storage::Storage;
@@ -20,11 +21,19 @@ const KIND: &str = "manifest";
 /// `Malformed` names a manifest that is cut short, damaged, or not one; `Unsupported` an encrypted one; otherwise as
 /// [`Storage::read`].
 pub async fn read_manifest(storage: &Arc<Storage>, file: &ManifestFile) -> Result<Manifest> {
+    let bytes = storage.read(&file.manifest_path).await?;
+    decode_manifest(bytes, file).await
+}
+
+/// The manifest that a file's bytes are; see [`read_manifest`].
+///
+/// # Errors
+/// As [`read_manifest`], but for those of reading.
+pub async fn decode_manifest(bytes: Bytes, file: &ManifestFile) -> Result<Manifest> {
     let location = &file.manifest_path;
     if file.key_metadata.is_some() {
         return Err(Error::Unsupported { what: location.clone(), feature: "encrypted manifests".to_string() });
     }
-    let bytes = storage.read(location).await?;
     let file = file.clone();
     decode(location, KIND, move |location| {
         // A file cut between two blocks is well formed: only its length tells.

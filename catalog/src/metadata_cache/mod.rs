@@ -19,7 +19,7 @@ use moka::future::Cache;
 use crate::storage::Storage;
 use crate::{Error, Result};
 
-pub use self::manifest::read_manifest;
+pub use self::manifest::{decode_manifest, read_manifest};
 
 /// A cache of parsed metadata, bounded by bytes and shared by catalogs.
 pub struct MetadataCache {

@@ -46,6 +46,15 @@ struct Request<'a> {
     url: String,
     query: Vec<(&'static str, String)>,
     body: Option<Bytes>,
+    /// The tag of the answer that is known already.
+    known_etag: Option<String>,
+}
+
+/// An answer with its status.
+struct Reply {
+    status: StatusCode,
+    etag: Option<String>,
+    body: Bytes,
 }
 
 impl Client {
@@ -95,8 +104,24 @@ impl Client {
         url: String,
         query: Vec<(&'static str, String)>,
     ) -> Result<T> {
-        let body = self.send(&Request { purpose, method: Method::GET, url, query, body: None }).await?;
+        let body =
+            self.send(&Request { purpose, method: Method::GET, url, query, body: None, known_etag: None }).await?.body;
         self.parse(purpose, body).await
+    }
+
+    /// Asks for something that may be known already, by the tag that its answer had; none if it has not changed.
+    pub(super) async fn get_if_changed<T: DeserializeOwned + Send + 'static>(
+        &self,
+        purpose: Purpose<'_>,
+        url: String,
+        known_etag: Option<String>,
+    ) -> Result<Option<(T, Option<String>)>> {
+        let request = Request { purpose, method: Method::GET, url, query: Vec::new(), body: None, known_etag };
+        let reply = self.send(&request).await?;
+        if reply.status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        Ok(Some((self.parse(purpose, reply.body).await?, reply.etag)))
     }
 
     /// Sends a change whose answer has no meaning beyond its status.
@@ -107,7 +132,9 @@ impl Client {
         body: &(impl Serialize + Sync),
     ) -> Result<Bytes> {
         let body = serde_json::to_vec(body).map_err(|error| Error::Internal(format!("{purpose}: {error}")))?;
-        self.send(&Request { purpose, method: Method::POST, url, query: Vec::new(), body: Some(body.into()) }).await
+        let body = Some(body.into());
+        let request = Request { purpose, method: Method::POST, url, query: Vec::new(), body, known_etag: None };
+        Ok(self.send(&request).await?.body)
     }
 
     pub(super) async fn delete(
@@ -116,7 +143,8 @@ impl Client {
         url: String,
         query: Vec<(&'static str, String)>,
     ) -> Result<()> {
-        self.send(&Request { purpose, method: Method::DELETE, url, query, body: None }).await.map(drop)
+        let request = Request { purpose, method: Method::DELETE, url, query, body: None, known_etag: None };
+        self.send(&request).await.map(drop)
     }
 
     /// Reads an answer's JSON.
@@ -135,7 +163,7 @@ impl Client {
         parsed.map_err(|error| self.service.malformed(purpose, error))
     }
 
-    async fn send(&self, request: &Request<'_>) -> Result<Bytes> {
+    async fn send(&self, request: &Request<'_>) -> Result<Reply> {
         if !request.purpose.is_read() {
             return self.send_authorised(request).await.map_err(|failed| failed.error);
         }
@@ -148,22 +176,23 @@ impl Client {
         result.map_err(|failed| failed.error)
     }
 
-    async fn send_authorised(&self, request: &Request<'_>) -> Result<Bytes, Failed> {
+    async fn send_authorised(&self, request: &Request<'_>) -> Result<Reply, Failed> {
         let token = self.auth.bearer().await.map_err(Failed::for_good)?;
-        let (mut status, mut body) = self.exchange(request, token.as_deref()).await?;
-        if matches!(status.as_u16(), 401 | 419) && self.auth.refused(token.as_deref()).await {
+        let mut reply = self.exchange(request, token.as_deref()).await?;
+        if matches!(reply.status.as_u16(), 401 | 419) && self.auth.refused(token.as_deref()).await {
             let token = self.auth.bearer().await.map_err(Failed::for_good)?;
-            (status, body) = self.exchange(request, token.as_deref()).await?;
+            reply = self.exchange(request, token.as_deref()).await?;
         }
-        if status.is_success() {
-            return Ok(body);
+        let unchanged = reply.status == StatusCode::NOT_MODIFIED && request.known_etag.is_some();
+        if reply.status.is_success() || unchanged {
+            return Ok(reply);
         }
-        let error = self.service.refused(request.purpose, status, &body);
-        Err(Failed { error, may_pass: matches!(status.as_u16(), 429 | 503) })
+        let error = self.service.refused(request.purpose, reply.status, &reply.body);
+        Err(Failed { error, may_pass: matches!(reply.status.as_u16(), 429 | 503) })
     }
 
     /// One request and its whole answer, whatever its status.
-    async fn exchange(&self, request: &Request<'_>, token: Option<&str>) -> Result<(StatusCode, Bytes), Failed> {
+    async fn exchange(&self, request: &Request<'_>, token: Option<&str>) -> Result<Reply, Failed> {
         let purpose = request.purpose;
         let timeout = if purpose.is_read() { self.read_timeout } else { self.change_timeout };
         let mut builder =
@@ -174,6 +203,9 @@ impl Client {
         if let Some(token) = token {
             builder = builder.bearer_auth(token);
         }
+        if let Some(etag) = &request.known_etag {
+            builder = builder.header(reqwest::header::IF_NONE_MATCH, etag);
+        }
         if let Some(body) = &request.body {
             builder = builder.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
         }
@@ -183,17 +215,19 @@ impl Client {
         };
         let mut response = builder.send().await.map_err(lost)?;
         let status = response.status();
+        let etag = response.headers().get(reqwest::header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+        let reply = |body: Bytes| Reply { status, etag, body };
         let mut body = BytesMut::new();
         loop {
             match response.chunk().await {
-                Ok(None) => return Ok((status, body.freeze())),
+                Ok(None) => return Ok(reply(body.freeze())),
                 Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES_MAX => body.extend_from_slice(&chunk),
                 Ok(Some(_)) => {
                     let message = format!("the answer is larger than {} MiB", BODY_BYTES_MAX >> 20);
                     return Err(Failed::for_good(self.service.malformed(purpose, message)));
                 }
                 // The status of a refusal says enough without its body.
-                Err(_) if !status.is_success() => return Ok((status, Bytes::new())),
+                Err(_) if !status.is_success() => return Ok(reply(Bytes::new())),
                 Err(error) => return Err(lost(error)),
             }
         }

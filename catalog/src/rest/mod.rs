@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod failure;
+mod known;
 mod path;
 mod session;
 mod stores;
@@ -22,6 +23,7 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use tokio::sync::OnceCell;
 
 use self::failure::Purpose;
+use self::known::Known;
 use self::session::Session;
 use self::stores::Stores;
 use self::vended::Vended;
@@ -40,13 +42,20 @@ pub(crate) struct RestCatalog {
     settings: CatalogSettings,
     session: OnceCell<Arc<Session>>,
     stores: Stores,
+    known: Known,
 }
 
 impl RestCatalog {
     /// The catalog that users call `name`.
     pub(crate) fn new(name: &str, settings: CatalogSettings) -> Result<Self> {
         session::address(name, &settings)?;
-        Ok(Self { name: name.to_owned(), settings, session: OnceCell::new(), stores: Stores::default() })
+        Ok(Self {
+            name: name.to_owned(),
+            settings,
+            session: OnceCell::new(),
+            stores: Stores::default(),
+            known: Known::default(),
+        })
     }
 
     fn table_exists(&self, table: &TableIdent) -> Error {
@@ -238,9 +247,16 @@ impl Catalog for RestCatalog {
     async fn load_table(&self, table: &TableIdent) -> Result<Table> {
         let session = self.session().await?;
         let purpose = Purpose::LoadTable(table);
-        let answer = session.client.get(purpose, session.paths.table(table)?, Vec::new()).await?;
+        let (etag, known) = self.known.get(table).unzip();
+        let url = session.paths.table(table)?;
+        let (answer, etag) = match (session.client.get_if_changed(purpose, url.clone(), etag).await?, known) {
+            (None, Some(known)) => return Ok(known),
+            (None, None) => (session.client.get(purpose, url, Vec::new()).await?, None),
+            (Some(answer), _) => answer,
+        };
         let loaded = self.table(session, table, purpose, answer)?;
         check_not_invented(&loaded).await?;
+        self.known.keep(table, etag, &loaded);
         Ok(loaded)
     }
 
@@ -278,6 +294,7 @@ impl Catalog for RestCatalog {
         let query = vec![("purgeRequested", purge.to_string())];
         session.client.delete(Purpose::DropTable(table), session.paths.table(table)?, query).await?;
         self.stores.forget(table);
+        self.known.forget(table);
         Ok(())
     }
 
@@ -287,6 +304,8 @@ impl Catalog for RestCatalog {
         let request = RenameTableRequest { source: from, destination: to };
         session.client.post(Purpose::RenameTable(from, to), session.paths.rename(), &request).await?;
         self.stores.forget(from);
+        self.known.forget(from);
+        self.known.forget(to);
         Ok(())
     }
 

@@ -224,7 +224,8 @@ impl Storage {
     ) -> std::result::Result<Bytes, ReadFailure> {
         let object = self.object_with(location, Retries::Outside).map_err(ReadFailure::permanent)?;
         let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
-        let got = object.store.get_opts(object.key(), options).await.map_err(|error| object.read_failure(error, &range))?;
+        let got =
+            object.store.get_opts(object.key(), options).await.map_err(|error| object.read_failure(error, &range))?;
         if got.meta.size != size_bytes {
             return Err(ReadFailure::permanent(failure::other_size(location, size_bytes, got.meta.size)));
         }

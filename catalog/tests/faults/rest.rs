@@ -36,6 +36,30 @@ async fn a_service_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_table_that_has_not_changed_is_not_sent_again() {
+    let json = |status: &str, etag: &str, body: &str| {
+        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\netag: {etag}\r\n");
+        Reply::Raw(format!("{head}content-length: {}\r\n\r\n{body}", body.len()))
+    };
+    let changes = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = std::sync::Arc::clone(&changes);
+    let service = StandIn::start(move |asked| {
+        let etag = format!("\"v{}\"", seen.load(Ordering::SeqCst));
+        match asked.header("if-none-match") {
+            _ if asked.target.starts_with("/v1/config") => ok(CONFIG),
+            Some(known) if known == etag => json("304 Not Modified", &etag, ""),
+            _ => json("200 OK", &etag, &table(&format!("s3://b/orders{}", etag.trim_matches('"')), "")),
+        }
+    })
+    .await;
+    let catalog = open(&service.settings()).await;
+    let location = || async { catalog.load_table(&orders()).await.unwrap().metadata.location().to_owned() };
+    assert_eq!((location().await.as_str(), location().await.as_str()), ("s3://b/ordersv0", "s3://b/ordersv0"));
+    changes.fetch_add(1, Ordering::SeqCst);
+    assert_eq!((location().await.as_str(), location().await.as_str()), ("s3://b/ordersv1", "s3://b/ordersv1"));
+}
+
+#[tokio::test]
 async fn a_service_that_comes_back_needs_no_restart() {
     let count = AtomicUsize::new(0);
     let service = StandIn::start(move |asked| match count.fetch_add(1, Ordering::SeqCst) {

@@ -67,7 +67,11 @@ fn extend(
     let mut growth = (own / 2).max(GROWTH_BYTES_MIN);
     let fits = |page: &Range<u64>, side: u64, growth: u64| {
         let bytes = page.end - page.start;
-        page.start >= within.start && page.end <= within.end && side + bytes <= side_bytes && bytes <= growth && !known(page)
+        page.start >= within.start
+            && page.end <= within.end
+            && side + bytes <= side_bytes
+            && bytes <= growth
+            && !known(page)
     };
     let mut side = 0;
     while let Some(page) = layout.after(request.range.end).filter(|page| fits(page, side, growth)) {

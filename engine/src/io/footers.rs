@@ -129,7 +129,8 @@ fn start_of_end(tail: &Bytes, file: &DataFile) -> Result<u64> {
             .ok_or_else(|| damaged(file, format!("a footer of {length} bytes in a file of {}", file.key.size_bytes)));
     };
     let offset = file.key.size_bytes - tail.len() as u64;
-    let footer = ParquetMetaDataReader::decode_metadata(&tail[start..footer_end]).map_err(|error| unreadable(file, &error))?;
+    let footer =
+        ParquetMetaDataReader::decode_metadata(&tail[start..footer_end]).map_err(|error| unreadable(file, &error))?;
     let chunks = footer.row_groups().iter().flat_map(|group| group.columns());
     let indexes = chunks.flat_map(|chunk| [chunk.column_index_offset(), chunk.offset_index_offset()]).flatten();
     let first_index = indexes.filter_map(|offset| u64::try_from(offset).ok()).min();
@@ -169,7 +170,8 @@ fn decode(end: &Bytes, file: &DataFile, mapping: &ColumnMapping) -> Result<Parqu
         about.column_orders().cloned(),
     );
     let metadata = ParquetMetaDataBuilder::new(about).set_row_groups(decoded.row_groups().to_vec()).build();
-    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Optional);
+    let mut reader =
+        ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Optional);
     reader.read_page_indexes_sized(end, file.key.size_bytes).map_err(|error| unreadable(file, &error))?;
     reader.finish().map_err(|error| unreadable(file, &error))
 }

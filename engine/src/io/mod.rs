@@ -36,7 +36,7 @@ pub(crate) use fetch::Stores;
 pub(crate) use footers::{Footer, FooterCache};
 pub(crate) use hydrate::{Hydration, Hydrator};
 pub(crate) use memory_tier::MemoryTier;
-pub(crate) use page::FileKey;
+pub(crate) use page::{FileKey, PageKey};
 pub(crate) use page_cache::PageCache;
 pub(crate) use pages::Pages;
 pub(crate) use prefetch::{Budget, Foreseen, PrefetchHandle};

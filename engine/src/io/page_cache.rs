@@ -136,7 +136,10 @@ impl PageCache {
     pub(crate) fn join(
         self: &Arc<Self>,
         pages: &[PageKey],
-        begin: impl FnOnce(Vec<PageKey>, &dyn Fn(&PageKey) -> bool) -> Vec<(Vec<PageKey>, BoxFuture<'static, Result<Brought, Error>>)>,
+        begin: impl FnOnce(
+            Vec<PageKey>,
+            &dyn Fn(&PageKey) -> bool,
+        ) -> Vec<(Vec<PageKey>, BoxFuture<'static, Result<Brought, Error>>)>,
     ) -> Vec<Flight> {
         let mut flights = self.flights.lock();
         let mut joined: Vec<Flight> = Vec::new();

@@ -82,13 +82,15 @@ impl Pages {
                     }
                     Err(error) => return Err(Arc::try_unwrap(error).unwrap_or_else(Error::Shared)),
                 };
-                absent.retain(|key| match brought.get(&key.start).filter(|page| page.len() as u64 == key.end - key.start) {
-                    Some(page) => {
-                        file.io.meter.page(Tier::Store, page.len() as u64);
-                        got.insert(key.start, page.clone());
-                        false
+                absent.retain(|key| {
+                    match brought.get(&key.start).filter(|page| page.len() as u64 == key.end - key.start) {
+                        Some(page) => {
+                            file.io.meter.page(Tier::Store, page.len() as u64);
+                            got.insert(key.start, page.clone());
+                            false
+                        }
+                        None => true,
                     }
-                    None => true,
                 });
             }
         }

@@ -63,12 +63,18 @@ impl Budget {
 pub(crate) type PrefetchHandle = AbortOnDropHandle<()>;
 
 /// Begins to read ahead. Failures are left to the decoder to meet.
-pub(crate) fn prefetch<F: Foreseen>(scan: F, pages: Pages, staged: Arc<Staged>, budget: Budget) -> Option<PrefetchHandle> {
+pub(crate) fn prefetch<F: Foreseen>(
+    scan: F,
+    pages: Pages,
+    staged: Arc<Staged>,
+    budget: Budget,
+) -> Option<PrefetchHandle> {
     if budget.total == 0 {
         return None;
     }
     let runtime = tokio::runtime::Handle::try_current().ok()?;
-    let run = Run { scan: Arc::new(scan), pages, staged, budget, reads: JoinSet::new(), pending: Vec::new(), generation: 0 };
+    let run =
+        Run { scan: Arc::new(scan), pages, staged, budget, reads: JoinSet::new(), pending: Vec::new(), generation: 0 };
     Some(AbortOnDropHandle::new(runtime.spawn(run.all())))
 }
 
@@ -182,4 +188,129 @@ fn footers<F: Foreseen>(scan: &Arc<F>) -> impl Stream<Item = (usize, Result<Arc<
             async move { (number, scan.footer(number).await) }
         })
         .buffered(CONCURRENT_FOOTERS)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+    use parquet::basic::Type as PhysicalType;
+    use parquet::file::metadata::{FileMetaData, ParquetMetaDataBuilder};
+    use parquet::schema::types::{SchemaDescriptor, Type};
+    use polynya_catalog::{RequestMeter, Storage};
+
+    use super::super::fetch::Stores;
+    use super::super::layout::Layout;
+    use super::super::memory_tier::MemoryTier;
+    use super::super::page::FileKey;
+    use super::super::page_cache::PageCache;
+    use super::super::query_io::{CacheMode, IoLimits, Prices, QueryIo};
+    use super::*;
+
+    const GROUP: u64 = 64 << 10;
+    const GROUPS: u64 = 8;
+
+    /// One file of eight row groups with a page each; those that `left` names are not ruled out.
+    #[derive(Clone)]
+    struct OneFile {
+        file: DataFile,
+        left: Arc<Mutex<Vec<u64>>>,
+        generation: Arc<AtomicU64>,
+    }
+
+    fn group(number: u64) -> Range<u64> {
+        number * GROUP..(number + 1) * GROUP
+    }
+
+    impl Foreseen for OneFile {
+        fn files(&self) -> usize {
+            1
+        }
+
+        fn file(&self, _number: usize) -> Result<DataFile> {
+            Ok(self.file.clone())
+        }
+
+        async fn footer(&self, _number: usize) -> Result<Arc<Footer>> {
+            let leaf = Type::primitive_type_builder("a", PhysicalType::INT32).build().unwrap();
+            let root = Type::group_type_builder("schema").with_fields(vec![Arc::new(leaf)]).build().unwrap();
+            let about = FileMetaData::new(1, 0, None, None, Arc::new(SchemaDescriptor::new(Arc::new(root))), None);
+            let metadata = Arc::new(ParquetMetaDataBuilder::new(about).build());
+            Ok(Arc::new(Footer { metadata, layout: Layout::of((0..GROUPS).map(group).collect()) }))
+        }
+
+        fn row_groups(&self, _number: usize, _footer: &Footer) -> Vec<Vec<Range<u64>>> {
+            self.left.lock().iter().map(|number| vec![group(*number)]).collect()
+        }
+
+        fn filter_generation(&self) -> u64 {
+            self.generation.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn setup() -> (OneFile, Pages, Arc<RequestMeter>) {
+        let storage = Storage::new(&HashMap::new()).unwrap();
+        let location = "memory://bucket/file.parquet";
+        storage.write(location, Bytes::from(vec![1; (GROUP * GROUPS) as usize])).await.unwrap();
+        let meter = Arc::new(RequestMeter::default());
+        let io = QueryIo::new(CacheMode::Off, IoLimits::default(), Prices::default());
+        let key = FileKey { name: Arc::from(location), size_bytes: GROUP * GROUPS };
+        let file = DataFile { location: Arc::from(location), key, storage: storage.metered(Arc::clone(&meter)), io };
+        // Without a cache, what is read ahead is nowhere but in the staged pages.
+        let pages =
+            Pages { cache: PageCache::new(MemoryTier::new(0), None), stores: Arc::new(Stores::new(0.0, Some(0))) };
+        let left = Arc::new(Mutex::new((0..GROUPS).collect()));
+        (OneFile { file, left, generation: Arc::default() }, pages, meter)
+    }
+
+    fn here(scan: &OneFile, staged: &Staged, number: u64) -> bool {
+        !staged.wants(&PageKey::new(&scan.file.key, &group(number)))
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if condition() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it did not come to be");
+    }
+
+    #[tokio::test]
+    async fn pages_come_in_order_within_the_budget_and_once() {
+        let (scan, pages, meter) = setup().await;
+        let staged = Arc::new(Staged::default());
+        let _run = prefetch(scan.clone(), pages, Arc::clone(&staged), Budget::new(2 * GROUP)).unwrap();
+        for number in 0..GROUPS {
+            until(|| here(&scan, &staged, number)).await;
+            assert!((number + 2..GROUPS).all(|later| !here(&scan, &staged, later)), "{number}");
+            let taken = staged.take(&scan.file.key, &mut vec![group(number)]);
+            assert_eq!(taken[&group(number).start].len() as u64, GROUP);
+        }
+        assert_eq!(meter.snapshot().get, GROUPS);
+    }
+
+    #[tokio::test]
+    async fn what_a_late_filter_rules_out_is_let_go() {
+        let (scan, pages, _) = setup().await;
+        let staged = Arc::new(Staged::default());
+        let _run = prefetch(scan.clone(), pages, Arc::clone(&staged), Budget::new(4 * GROUP)).unwrap();
+        until(|| here(&scan, &staged, 3)).await;
+        *scan.left.lock() = vec![0, 1];
+        scan.generation.fetch_add(1, Ordering::SeqCst);
+        until(|| !here(&scan, &staged, 2) && !here(&scan, &staged, 3)).await;
+        assert!(here(&scan, &staged, 0) && here(&scan, &staged, 1));
+    }
+
+    #[tokio::test]
+    async fn a_budget_of_zero_reads_nothing_ahead() {
+        let (scan, pages, _) = setup().await;
+        assert!(prefetch(scan, pages, Arc::default(), Budget::new(0)).is_none());
+    }
 }

@@ -95,7 +95,9 @@ impl QueryIo {
         match self.limits.max_cost_usd {
             Some(limit) if usd > limit => Err(Error::Limit {
                 setting: "polynya.max_cost_usd",
-                message: format!("the query would spend more than {limit} USD on requests ({requests} reads of data so far)"),
+                message: format!(
+                    "the query would spend more than {limit} USD on requests ({requests} reads of data so far)"
+                ),
             }),
             _ => Ok(()),
         }

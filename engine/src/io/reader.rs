@@ -47,7 +47,12 @@ pub(crate) struct ReaderFactory {
 
 impl ReaderFactory {
     /// `storage` is the table's, metered for the query.
-    pub(crate) fn new(storage: Arc<Storage>, io: Arc<QueryIo>, caches: DataCaches, mapping: Arc<ColumnMapping>) -> Self {
+    pub(crate) fn new(
+        storage: Arc<Storage>,
+        io: Arc<QueryIo>,
+        caches: DataCaches,
+        mapping: Arc<ColumnMapping>,
+    ) -> Self {
         Self { storage, io, caches, mapping, staged: Arc::default() }
     }
 

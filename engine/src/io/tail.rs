@@ -37,8 +37,12 @@ struct State {
 
 impl Tail {
     pub(crate) fn new() -> Self {
-        let state =
-            State { ratios: Vec::with_capacity(SAMPLES), next: 0, percentile: RATIO_UNTIL_KNOWN, credit: HEDGES_SAVED_MAX / 2.0 };
+        let state = State {
+            ratios: Vec::with_capacity(SAMPLES),
+            next: 0,
+            percentile: RATIO_UNTIL_KNOWN,
+            credit: HEDGES_SAVED_MAX / 2.0,
+        };
         Self { state: Mutex::new(state) }
     }
 

@@ -41,7 +41,9 @@ fn mark(plan: Arc<dyn ExecutionPlan>, limited: bool) -> Result<Arc<dyn Execution
             return Ok(plan);
         }
         let source = Arc::new(source.without_read_ahead());
-        return Ok(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config.clone()).with_source(source).build()));
+        return Ok(DataSourceExec::from_data_source(
+            FileScanConfigBuilder::from(config.clone()).with_source(source).build(),
+        ));
     }
     let streams = plan.pipeline_behavior() != EmissionType::Final;
     let limited = streams && (limited || plan.fetch().is_some());

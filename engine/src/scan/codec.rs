@@ -99,7 +99,8 @@ impl PhysicalExtensionCodec for ScanCodec {
         let Some(storage) = self.storages.get(&encoded.catalog) else {
             return internal_err!("this worker does not know the catalog {}", encoded.catalog);
         };
-        let readers = ReaderFactory::new(Arc::clone(storage), Arc::default(), self.caches.clone(), Arc::clone(&mapping));
+        let readers =
+            ReaderFactory::new(Arc::clone(storage), Arc::default(), self.caches.clone(), Arc::clone(&mapping));
         let scan = ScanContext { catalog: encoded.catalog, mapping, readers: Arc::new(readers) };
         let source = IcebergSource::new(parquet, Arc::new(scan));
         let groups = attach(&config.file_groups, encoded.files)?;

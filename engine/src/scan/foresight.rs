@@ -79,7 +79,9 @@ impl Foresight {
         let Ok(Some((predicate, schema))) = self.predicate_on(file, metadata) else { return filter.build() };
         let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
         let parquet_schema = metadata.file_metadata().schema_descr();
-        if let Ok(pruning) = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&schema)).try_build(Arc::clone(&predicate)) {
+        if let Ok(pruning) =
+            PruningPredicateBuilder::new().with_file_schema(Arc::clone(&schema)).try_build(Arc::clone(&predicate))
+        {
             filter.prune_by_statistics(&schema, parquet_schema, metadata.row_groups(), &pruning, &metrics);
         }
         let plan = filter.build();

@@ -1,27 +1,45 @@
-//! Decoded manifests, kept between queries within a limit of bytes. Manifests are immutable: nothing is ever revalidated.
+//! Decoded manifests, kept between queries within a limit of bytes; undecoded, they are in the disk tier of the page cache.
+//! Manifests are immutable: nothing is ever revalidated.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use iceberg::spec::ManifestFile;
 use moka::future::Cache;
-use polynya_catalog::{Storage, read_manifest};
+use polynya_catalog::{Storage, decode_manifest};
 
 use super::manifest::ManifestColumns;
+use crate::io::{CacheMode, FileKey, PageCache, PageKey};
 use crate::{Error, Result};
 
 /// Decoded manifests by store and location. Concurrent requests for one manifest make one fetch.
 #[derive(Debug, Clone)]
 pub(crate) struct ManifestCache {
     manifests: Cache<String, Arc<ManifestColumns>>,
+    pages: Arc<PageCache>,
 }
 
 impl ManifestCache {
     /// A cache that holds at most about `capacity_bytes`.
-    pub(crate) fn new(capacity_bytes: u64) -> Self {
+    pub(crate) fn new(capacity_bytes: u64, pages: Arc<PageCache>) -> Self {
         let weigh = |location: &String, manifest: &Arc<ManifestColumns>| {
             u32::try_from(location.len() + manifest.memory_bytes()).unwrap_or(u32::MAX)
         };
-        Self { manifests: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
+        Self { manifests: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build(), pages }
+    }
+
+    async fn read(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Bytes> {
+        let name = Arc::from(storage.cache_key(&file.manifest_path)?);
+        let size_bytes = u64::try_from(file.manifest_length).unwrap_or(0);
+        let key = PageKey::new(&FileKey { name, size_bytes }, &(0..size_bytes));
+        if let Some((kept, _)) = self.pages.get(&key, CacheMode::On).await {
+            return Ok(kept);
+        }
+        let bytes = storage.read(&file.manifest_path).await?;
+        if bytes.len() as u64 == size_bytes {
+            self.pages.insert_on_disk(&key, &bytes);
+        }
+        Ok(bytes)
     }
 
     /// Forgets everything.
@@ -32,7 +50,7 @@ impl ManifestCache {
     /// The manifest in columns, from memory or from the store.
     pub(crate) async fn get(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Arc<ManifestColumns>> {
         let load = async {
-            let manifest = read_manifest(storage, file).await?;
+            let manifest = decode_manifest(self.read(storage, file).await?, file).await?;
             let file = file.clone();
             let decode = move || Arc::new(ManifestColumns::decode(&file, &manifest));
             tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Internal(error.to_string()))

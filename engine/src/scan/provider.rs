@@ -74,7 +74,12 @@ impl IcebergTableProvider {
     fn source(&self, options: ParquetOptions) -> Arc<IcebergSource> {
         let mapping = Arc::clone(self.table.mapping());
         let storage = Arc::clone(self.table.storage());
-        let readers = Arc::new(ReaderFactory::new(storage, Arc::clone(self.query.io()), self.caches.data.clone(), Arc::clone(&mapping)));
+        let readers = Arc::new(ReaderFactory::new(
+            storage,
+            Arc::clone(self.query.io()),
+            self.caches.data.clone(),
+            Arc::clone(&mapping),
+        ));
         let parquet = ParquetSource::new(Arc::clone(self.table.arrow_schema()))
             .with_table_parquet_options(TableParquetOptions { global: options, ..TableParquetOptions::default() });
         let scan = ScanContext { catalog: self.table.name().catalog.clone(), mapping, readers };

@@ -26,8 +26,8 @@ use parking_lot::Mutex;
 
 use super::defaults::MissingColumns;
 use super::file::IcebergFile;
-use super::manifest::PartitionConstants;
 use super::foresight::Foresight;
+use super::manifest::PartitionConstants;
 use super::schema_mapping::ColumnMapping;
 use crate::io::{PrefetchHandle, ReaderFactory};
 
@@ -74,7 +74,9 @@ impl IcebergSource {
 
     /// Begins to read ahead for a partition.
     fn begin_read_ahead(&self, config: &FileScanConfig, partition: usize) -> Option<PrefetchHandle> {
-        self.scan.readers.prefetch(self.foresight(config, partition).filter(|_| self.read_ahead && config.limit.is_none())?)
+        self.scan
+            .readers
+            .prefetch(self.foresight(config, partition).filter(|_| self.read_ahead && config.limit.is_none())?)
     }
 
     /// What a partition will ask for.

@@ -30,9 +30,9 @@ pub(crate) async fn call(
     let mut arguments = Arguments::of(procedure)?;
     match arguments.procedure.as_str() {
         "warm" => {
-            let table = arguments.take("table")?.ok_or_else(|| Error::Invalid(
-                "CALL system.warm needs a table: CALL system.warm('schema.table')".to_owned(),
-            ))?;
+            let table = arguments.take("table")?.ok_or_else(|| {
+                Error::Invalid("CALL system.warm needs a table: CALL system.warm('schema.table')".to_owned())
+            })?;
             let (columns, filter) = (arguments.take("columns")?, arguments.take("filter")?);
             arguments.none_left()?;
             warm::warm(engine, &table, columns.as_deref(), filter.as_deref(), session, query).await.map(Answer::Rows)
@@ -106,13 +106,19 @@ impl Arguments {
             let (key, value) = match argument {
                 FunctionArg::Named { name, arg, .. } => (name.value.to_lowercase(), arg),
                 FunctionArg::Unnamed(arg) => {
-                    let names = if name == "warm" { ["table", "columns", "filter"].as_slice() } else { &["table", "tier"] };
+                    let names =
+                        if name == "warm" { ["table", "columns", "filter"].as_slice() } else { &["table", "tier"] };
                     let Some(key) = names.get(position) else {
-                        return Err(Error::Invalid(format!("CALL system.{name} takes at most {} arguments", names.len())));
+                        return Err(Error::Invalid(format!(
+                            "CALL system.{name} takes at most {} arguments",
+                            names.len()
+                        )));
                     };
                     ((*key).to_owned(), arg)
                 }
-                FunctionArg::ExprNamed { .. } => return Err(Error::Invalid("an argument's name is a plain word".to_owned())),
+                FunctionArg::ExprNamed { .. } => {
+                    return Err(Error::Invalid("an argument's name is a plain word".to_owned()));
+                }
             };
             match value {
                 FunctionArgExpr::Expr(Expr::Value(value)) => match &value.value {

@@ -39,7 +39,8 @@ pub(crate) fn table(engine: &Engine, name: &TableName, session: &Session) -> Res
     };
     let batch = RecordBatch::try_from_iter(columns)?;
     // A column without nulls now may have some later: the schema does not depend on the rows.
-    let fields = batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    let fields =
+        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
     let schema = Arc::new(Schema::new(fields));
     let batch = batch.with_schema(Arc::clone(&schema))?;
     Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))

@@ -131,7 +131,9 @@ fn collect(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<Arc<Foresight>>) {
     if let Some((config, source)) =
         plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.downcast_to_file_source::<IcebergSource>())
     {
-        scans.extend((0..config.file_groups.len()).filter_map(|partition| source.foresight(config, partition)).map(Arc::new));
+        scans.extend(
+            (0..config.file_groups.len()).filter_map(|partition| source.foresight(config, partition)).map(Arc::new),
+        );
     }
     for child in plan.children() {
         collect(child, scans);

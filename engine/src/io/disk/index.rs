@@ -139,7 +139,8 @@ impl Index {
     /// Takes out the segment that is to go, with its pages that are to stay. Open segments are never taken.
     pub(super) fn take_victim(&mut self, limit_bytes: u64) -> Option<(Arc<Segment>, Vec<(PageKey, Slot)>)> {
         let small_bytes: u64 = self.small.iter().filter_map(|number| self.segments.get(number)).map(|s| s.bytes).sum();
-        let from_small = !self.small.is_empty() && (small_bytes > limit_bytes / SMALL_QUEUE_SHARE || self.main.is_empty());
+        let from_small =
+            !self.small.is_empty() && (small_bytes > limit_bytes / SMALL_QUEUE_SHARE || self.main.is_empty());
         let number = if from_small { self.small.pop_front() } else { self.main.pop_front() }?;
         let stored = self.segments.remove(&number)?;
         self.total_bytes -= stored.bytes;

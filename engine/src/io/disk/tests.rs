@@ -14,7 +14,10 @@ use super::*;
 const LIMIT: u64 = 8 << 20;
 
 fn key(name: &str, number: u64) -> PageKey {
-    PageKey::new(&FileKey { name: Arc::from(name), size_bytes: 1 << 40 }, &(number * 100_000..number * 100_000 + 100_000))
+    PageKey::new(
+        &FileKey { name: Arc::from(name), size_bytes: 1 << 40 },
+        &(number * 100_000..number * 100_000 + 100_000),
+    )
 }
 
 /// A page that its key determines, so that any other page is a wrong answer.

@@ -47,7 +47,8 @@ impl Writer {
         }
         self.paused_until = None;
         let queue = self.shared.index.lock().queue_for(key);
-        if let Err(error) = self.make_room(entry_bytes(key, page.len())).and_then(|()| self.append(queue, key, page, 0)) {
+        if let Err(error) = self.make_room(entry_bytes(key, page.len())).and_then(|()| self.append(queue, key, page, 0))
+        {
             self.failed(&error, key);
         }
     }
@@ -61,7 +62,8 @@ impl Writer {
 
     /// Appends a page to its queue's open segment, or to a new one.
     fn append(&mut self, queue: Queue, key: &PageKey, page: &[u8], uses: u8) -> io::Result<()> {
-        let open = self.shared.index.lock().open_segment(queue).map(|stored| (Arc::clone(&stored.segment), stored.bytes));
+        let open =
+            self.shared.index.lock().open_segment(queue).map(|stored| (Arc::clone(&stored.segment), stored.bytes));
         let (segment, end) = match open {
             Some((segment, end)) if end < self.segment_bytes => (segment, end),
             _ => self.new_segment(queue)?,
