@@ -310,6 +310,8 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
     options.extensions.insert(PolynyaOptions::default());
     options.execution.parquet.coerce_int96 = Some("us".to_owned());
     options.execution.parquet.pushdown_filters = false;
+    // DataFusion 55.2: the filter that several min() and max() share drops rows that one of them needs.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.execution.time_zone = Some("UTC".to_owned());
     // 0.1 means one tenth, exactly.
     options.sql_parser.parse_float_as_decimal = true;

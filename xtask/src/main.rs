@@ -96,8 +96,15 @@ pub(crate) fn target_dir() -> PathBuf {
 }
 
 /// A cargo command in the workspace root, the same cargo that runs us.
+///
+/// What `cargo run` has told us of our own package is left out: build scripts look at these variables, and a developer's
+/// `cargo build` would then build ring, and all that depends on it, once more after each `cargo xtask`.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        command.env_remove(name);
+    }
     command.current_dir(root());
     command
 }

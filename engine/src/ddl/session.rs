@@ -21,8 +21,13 @@ const SESSION_PREFIXES: [&str; 6] = [
     "datafusion.sql_parser.",
     "datafusion.format.",
 ];
-/// Settings under those names that a session may not change: the parser runs before a session's settings apply.
-const SERVER_ONLY: [&str; 1] = ["datafusion.sql_parser.dialect"];
+/// Settings under those names that a session may not change: the parser runs before a session's settings apply; the filter of
+/// aggregates gives wrong answers (DataFusion 55.2), and the setting above it would turn it on.
+const SERVER_ONLY: [&str; 3] = [
+    "datafusion.sql_parser.dialect",
+    "datafusion.optimizer.enable_aggregate_dynamic_filter_pushdown",
+    "datafusion.optimizer.enable_dynamic_filter_pushdown",
+];
 
 pub(super) async fn use_(engine: &Engine, chosen: Use, session: &Session) -> Result<&'static str> {
     match chosen {

@@ -74,7 +74,7 @@ impl Tail {
             state.ratios[next] = ratio;
         }
         state.next = (state.next + 1) % SAMPLES;
-        if state.next % 16 == 0 && state.ratios.len() >= SAMPLES_MIN {
+        if state.next.is_multiple_of(16) && state.ratios.len() >= SAMPLES_MIN {
             let mut sorted = state.ratios.clone();
             sorted.sort_by(f64::total_cmp);
             state.percentile = sorted[sorted.len() * 95 / 100];

@@ -8,8 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{Error, Result};
 
-/// Operators that one statement may have. The threads that plan have stacks for several times as many.
-const OPERATORS_MAX: usize = 10_000;
+/// Operators that one statement may have. Planning a chain takes time that grows with its square: this many take seconds.
+const OPERATORS_MAX: usize = 1_000;
 
 /// # Errors
 /// If the statement has more than [`OPERATORS_MAX`] operators.

@@ -123,7 +123,6 @@ impl Arguments {
             match value {
                 FunctionArgExpr::Expr(Expr::Value(value)) => match &value.value {
                     Value::SingleQuotedString(text) => left.push((key, text.clone())),
-                    Value::Null => {}
                     _ => return Err(Error::Invalid(format!("{key} of system.{name} is a text in single quotes"))),
                 },
                 _ => return Err(Error::Invalid(format!("{key} of system.{name} is a text in single quotes"))),

@@ -9,8 +9,10 @@ use datafusion::common::DataFusionError;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use futures::StreamExt;
 
 use crate::io::{FileKey, Foreseen};
@@ -101,30 +103,48 @@ async fn scans(
     session: &Session,
     query: &Arc<QueryContext>,
 ) -> Result<Vec<Arc<Foresight>>> {
-    let dialect = GenericDialect {};
-    let wrong = |what: &str, text: &str| Error::Invalid(format!("{what} => '{text}' cannot be read"));
-    let parsed = |text: &str, what: &str| Parser::new(&dialect).try_with_sql(text).map_err(|_| wrong(what, text));
-    let name = parsed(table, "table")?.parse_object_name(false).map_err(|_| wrong("table", table))?;
-    let columns = match columns {
-        None => "*".to_owned(),
-        Some(text) => {
-            let parse = parsed(text, "columns")?.parse_comma_separated(Parser::parse_identifier);
-            let idents = parse.map_err(|_| wrong("columns", text))?;
-            idents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        }
-    };
-    let filter = match filter {
-        None => String::new(),
-        Some(text) => format!(" WHERE {}", parsed(text, "filter")?.parse_expr().map_err(|_| wrong("filter", text))?),
-    };
-    let Statement::Query(select) = statement::parse(&format!("SELECT {columns} FROM {name}{filter}"))? else {
-        return Err(Error::Internal("a SELECT is no query".to_owned()));
-    };
+    let select = select(table, columns, filter)?;
     let tables = engine.pin(&select, session, query).await?;
     let planned = engine.plan(select, tables, session).await?;
     let mut scans = Vec::new();
     collect(&planned.physical, &mut scans);
     Ok(scans)
+}
+
+/// The query that the arguments describe. Each must be one thing to its end.
+fn select(table: &str, columns: Option<&str>, filter: Option<&str>) -> Result<DFStatement> {
+    let dialect = GenericDialect {};
+    let wrong = |what: &str, text: &str| Error::Invalid(format!("{what} => '{text}' cannot be read"));
+    let parsed = |text: &str, what: &str| Parser::new(&dialect).try_with_sql(text).map_err(|_| wrong(what, text));
+    let end = |mut parser: Parser<'_>, what: &str, text: &str| match parser.next_token().token {
+        Token::EOF => Ok(()),
+        _ => Err(wrong(what, text)),
+    };
+    let mut parser = parsed(table, "table")?;
+    let name = parser.parse_object_name(false).map_err(|_| wrong("table", table))?;
+    end(parser, "table", table)?;
+    let columns = match columns {
+        None => "*".to_owned(),
+        Some(text) => {
+            let mut parser = parsed(text, "columns")?;
+            let idents = parser.parse_comma_separated(Parser::parse_identifier).map_err(|_| wrong("columns", text))?;
+            end(parser, "columns", text)?;
+            idents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        }
+    };
+    let filter = match filter {
+        None => String::new(),
+        Some(text) => {
+            let mut parser = parsed(text, "filter")?;
+            let expr = parser.parse_expr().map_err(|_| wrong("filter", text))?;
+            end(parser, "filter", text)?;
+            format!(" WHERE {expr}")
+        }
+    };
+    match statement::parse(&format!("SELECT {columns} FROM {name}{filter}"))? {
+        Statement::Query(select) => Ok(select),
+        _ => Err(Error::Internal("a SELECT is no query".to_owned())),
+    }
 }
 
 fn collect(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<Arc<Foresight>>) {

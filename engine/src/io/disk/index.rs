@@ -36,6 +36,12 @@ pub(super) struct Stored {
     pub(super) keys: Vec<PageKey>,
 }
 
+/// A segment that goes, and its pages that are to stay.
+pub(super) struct Victim {
+    pub(super) segment: Arc<Segment>,
+    pub(super) used: Vec<(PageKey, Slot)>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -137,7 +143,7 @@ impl Index {
     }
 
     /// Takes out the segment that is to go, with its pages that are to stay. Open segments are never taken.
-    pub(super) fn take_victim(&mut self, limit_bytes: u64) -> Option<(Arc<Segment>, Vec<(PageKey, Slot)>)> {
+    pub(super) fn take_victim(&mut self, limit_bytes: u64) -> Option<Victim> {
         let small_bytes: u64 = self.small.iter().filter_map(|number| self.segments.get(number)).map(|s| s.bytes).sum();
         let from_small =
             !self.small.is_empty() && (small_bytes > limit_bytes / SMALL_QUEUE_SHARE || self.main.is_empty());
@@ -157,7 +163,7 @@ impl Index {
                 }
             }
         }
-        Some((stored.segment, stay))
+        Some(Victim { segment: stored.segment, used: stay })
     }
 
     fn remember(&mut self, key: &PageKey) {

@@ -25,7 +25,7 @@ use super::page::PageKey;
 use crate::{Error, Result};
 
 use self::index::Index;
-use self::segment::{Segment, segments_in};
+use self::segment::{Recovered, Segment, segments_in};
 use self::writer::Writer;
 
 /// Pages that wait to be written, in bytes.
@@ -262,7 +262,7 @@ fn recover(folder: &Path, shared: &Shared) -> std::io::Result<u64> {
     for path in segments_in(folder)? {
         next = segment::number_of(&path).map_or(next, |number| next.max(number + 1));
         match Segment::open(path.clone()) {
-            Ok((segment, entries, bytes)) => {
+            Ok(Recovered { segment, entries, bytes }) => {
                 let number = segment.number;
                 index.add_segment(segment, bytes, false);
                 for (key, place) in entries {

@@ -42,6 +42,14 @@ pub(super) struct Segment {
     file: File,
 }
 
+/// A segment that an earlier process left.
+pub(super) struct Recovered {
+    pub(super) segment: Segment,
+    pub(super) entries: Vec<(PageKey, Place)>,
+    /// Where its entries end.
+    pub(super) bytes: u64,
+}
+
 /// Where a page is in its segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -64,7 +72,7 @@ impl Segment {
     }
 
     /// Opens a file that an earlier process left, and finds its entries and where they end.
-    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Vec<(PageKey, Place)>, u64)> {
+    pub(super) fn open(path: PathBuf) -> io::Result<Recovered> {
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "not a segment of the page cache");
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         let mut header = [0; SEGMENT_HEADER_BYTES as usize];
@@ -77,7 +85,7 @@ impl Segment {
         let segment = Self { number, queue, path, file };
         let (entries, end) = segment.scan()?;
         segment.file.set_len(end)?;
-        Ok((segment, entries, end))
+        Ok(Recovered { segment, entries, bytes: end })
     }
 
     /// Every entry whose header checks out, up to the first that does not.

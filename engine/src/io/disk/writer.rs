@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::super::page::PageKey;
 use super::Shared;
+use super::index::Victim;
 use super::segment::{Queue, Segment, entry_bytes};
 
 /// How long nothing is written after a write failed.
@@ -103,7 +104,7 @@ impl Writer {
                 index.take_victim(self.limit_bytes)
             });
             drop(index);
-            let Some((segment, used)) = victim else {
+            let Some(Victim { segment, used }) = victim else {
                 // Everything is used: the oldest of it goes.
                 stay.truncate(stay.len() / 2);
                 stay_bytes = stay.iter().map(|(key, page, _)| entry_bytes(key, page.len())).sum();
