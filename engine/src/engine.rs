@@ -15,7 +15,8 @@ use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_c
 
 use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::io::{
-    Budget, DataCaches, DiskTier, FooterCache, Hydration, MemoryTier, PageCache, Pages, Prices, QueryIo, Stores,
+    Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
+    Stores,
 };
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
@@ -293,7 +294,11 @@ fn data_caches(settings: &Settings) -> Result<DataCaches> {
     Ok(DataCaches {
         footers: FooterCache::new(cache.metadata_bytes.as_u64() / 4),
         pages: Pages {
-            cache: PageCache::new(MemoryTier::new(cache.memory_bytes.as_u64()), disk),
+            cache: PageCache::new(
+                DecodedTier::new(cache.decoded_limit_bytes()),
+                PageTier::new(cache.memory_bytes.as_u64()),
+                disk,
+            ),
             stores: Arc::new(stores),
         },
         budget: Budget::new(cache.prefetch_bytes.as_u64()),

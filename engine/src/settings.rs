@@ -62,7 +62,7 @@ pub struct ExecutionSettings {
 }
 
 /// The memory of this machine or container, in bytes; 8 GiB where it cannot be told.
-fn machine_memory_bytes() -> u64 {
+pub(crate) fn machine_memory_bytes() -> u64 {
     let cgroup = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;

@@ -1,9 +1,12 @@
-//! The memory tier of the page cache: pages within a limit of bytes, kept by S3-FIFO.
+//! What the page cache keeps in memory, pages or decoded columns: within a limit of bytes, by S3-FIFO.
 //!
 //! S3-FIFO (Yang et al., SOSP 2023) lets a new page into a small queue first, from which it leaves soon unless it is asked
 //! for again: a scan of a big table passes through that tenth and leaves the rest alone.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,96 +16,137 @@ use parking_lot::Mutex;
 
 use super::page::{FileKey, PageKey};
 
-/// Shards with a lock and a share of the limit each.
-const SHARDS: usize = 4;
+/// Bytes that a key takes beside what it names, about.
+const KEY_OVERHEAD_BYTES: usize = 128;
 
-/// Pages in memory.
+/// Names a part of a file.
+pub(crate) trait PartKey: Clone + Debug + Eq + Hash + Send + Sync + 'static {
+    /// The file.
+    fn file(&self) -> &FileKey;
+}
+
+/// What a tier holds.
+pub(crate) trait Held: Clone + Debug + Send + Sync + 'static {
+    /// Shards with a lock and a share of the limit each.
+    const SHARDS: usize;
+    /// Its memory, in bytes.
+    fn memory_bytes(&self) -> usize;
+}
+
+impl PartKey for PageKey {
+    fn file(&self) -> &FileKey {
+        &self.file
+    }
+}
+
+impl Held for Bytes {
+    const SHARDS: usize = 4;
+
+    fn memory_bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+/// Parts of files in memory.
 #[derive(Debug)]
-pub(crate) struct MemoryTier {
-    pages: Cache<PageKey, Bytes>,
-    watch: Arc<Watch>,
+pub(crate) struct MemoryTier<K: PartKey, V: Held> {
+    parts: Cache<K, V>,
+    watch: Arc<Watch<K, V>>,
     capacity_bytes: u64,
 }
 
-/// Knows which pages of a file are here, and counts those that left for lack of room.
-#[derive(Debug, Default)]
-struct Watch {
-    by_file: Mutex<HashMap<FileKey, HashSet<(u64, u64)>>>,
+/// Pages in memory.
+pub(crate) type PageTier = MemoryTier<PageKey, Bytes>;
+
+/// Knows which parts of a file are here, and counts those that left for lack of room.
+#[derive(Debug)]
+struct Watch<K, V> {
+    by_file: Mutex<HashMap<FileKey, HashSet<K>>>,
     evictions: AtomicU64,
+    held: PhantomData<fn(V)>,
 }
 
-impl EventListener for Watch {
-    type Key = PageKey;
-    type Value = Bytes;
+impl<K: PartKey, V: Held> EventListener for Watch<K, V> {
+    type Key = K;
+    type Value = V;
 
-    fn on_leave(&self, reason: Event, key: &PageKey, _page: &Bytes) {
+    fn on_leave(&self, reason: Event, key: &K, _part: &V) {
         if reason == Event::Evict {
             self.evictions.fetch_add(1, Relaxed);
         }
         if reason != Event::Replace {
             let mut by_file = self.by_file.lock();
-            if let Some(pages) = by_file.get_mut(&key.file) {
-                pages.remove(&(key.start, key.end));
-                if pages.is_empty() {
-                    by_file.remove(&key.file);
+            if let Some(parts) = by_file.get_mut(key.file()) {
+                parts.remove(key);
+                if parts.is_empty() {
+                    by_file.remove(key.file());
                 }
             }
         }
     }
 }
 
-impl MemoryTier {
+/// Memory of an entry beside what it holds, in bytes.
+fn key_bytes(key: &impl PartKey) -> usize {
+    KEY_OVERHEAD_BYTES + key.file().name.len()
+}
+
+impl<K: PartKey, V: Held> MemoryTier<K, V> {
     /// A tier that holds at most `capacity_bytes`; 0 keeps nothing.
     pub(crate) fn new(capacity_bytes: u64) -> Self {
-        let watch = Arc::new(Watch::default());
+        let watch = Arc::new(Watch { by_file: Mutex::default(), evictions: AtomicU64::new(0), held: PhantomData });
         let capacity = usize::try_from(capacity_bytes).unwrap_or(usize::MAX);
-        let pages = CacheBuilder::new(capacity.max(SHARDS))
-            .with_shards(SHARDS)
+        let parts = CacheBuilder::new(capacity.max(V::SHARDS))
+            .with_shards(V::SHARDS)
             .with_eviction_config(S3FifoConfig::default())
-            .with_weighter(|key: &PageKey, page: &Bytes| key.memory_bytes() + page.len())
-            .with_event_listener(Arc::clone(&watch) as Arc<dyn EventListener<Key = PageKey, Value = Bytes>>)
+            .with_weighter(|key: &K, part: &V| key_bytes(key) + part.memory_bytes())
+            .with_event_listener(Arc::clone(&watch) as Arc<dyn EventListener<Key = K, Value = V>>)
             .build();
-        Self { pages, watch, capacity_bytes }
+        Self { parts, watch, capacity_bytes }
     }
 
-    /// The page, if it is here.
-    pub(crate) fn get(&self, key: &PageKey) -> Option<Bytes> {
-        self.pages.get(key).map(|entry| entry.value().clone())
+    /// The part, if it is here.
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
+        self.parts.get(key).map(|entry| entry.value().clone())
     }
 
-    /// Whether the page is here; does not count as use.
-    pub(crate) fn contains(&self, key: &PageKey) -> bool {
-        self.pages.contains(key)
+    /// Whether the part is here; does not count as use.
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.parts.contains(key)
     }
 
-    /// Keeps a page. It must own its bytes: a slice of a larger buffer would hold all of it.
-    pub(crate) fn insert(&self, key: PageKey, page: Bytes) {
-        // A page above a shard's share would push everything out and not fit either.
-        if (key.memory_bytes() + page.len()) as u64 * SHARDS as u64 <= self.capacity_bytes {
-            self.watch.by_file.lock().entry(key.file.clone()).or_default().insert((key.start, key.end));
-            self.pages.insert(key, page);
+    /// Whether something of this size would be kept: above a shard's share it would push everything out and not fit either.
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
+        bytes.saturating_mul(V::SHARDS as u64) <= self.capacity_bytes
+    }
+
+    /// Keeps a part. It must own its memory: a slice of a larger buffer would hold all of it.
+    pub(crate) fn insert(&self, key: K, part: V) {
+        if self.fits((key_bytes(&key) + part.memory_bytes()) as u64) {
+            self.watch.by_file.lock().entry(key.file().clone()).or_default().insert(key.clone());
+            self.parts.insert(key, part);
         }
     }
 
-    /// Forgets the pages of a file.
+    /// Forgets the parts of a file.
     pub(crate) fn remove_file(&self, file: &FileKey) {
-        let pages = self.watch.by_file.lock().get(file).cloned().unwrap_or_default();
-        for (start, end) in pages {
-            self.pages.remove(&PageKey::new(file, &(start..end)));
+        let parts = self.watch.by_file.lock().get(file).cloned().unwrap_or_default();
+        for part in parts {
+            self.parts.remove(&part);
         }
     }
 
     pub(crate) fn clear(&self) {
-        self.pages.clear();
+        self.parts.clear();
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> u64 {
-        self.pages.usage() as u64
+        self.parts.usage() as u64
     }
 
     pub(crate) fn entries(&self) -> u64 {
-        self.pages.entries() as u64
+        self.parts.entries() as u64
     }
 
     pub(crate) fn evictions(&self) -> u64 {
@@ -124,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_scan_of_four_times_the_limit_leaves_what_is_used_twice() {
-        let tier = MemoryTier::new(4 << 20);
+        let tier = PageTier::new(4 << 20);
         let page = Bytes::from(vec![7; 4 << 10]);
         let hot: Vec<PageKey> = (0..200).map(|number| key("hot", number)).collect();
         for _ in 0..3 {
@@ -145,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_file_is_forgotten_whole_and_others_stay() {
-        let tier = MemoryTier::new(1 << 20);
+        let tier = PageTier::new(1 << 20);
         for number in 0..10 {
             tier.insert(key("a", number), Bytes::from_static(b"page"));
             tier.insert(key("b", number), Bytes::from_static(b"page"));
@@ -156,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_keeps_nothing() {
-        let tier = MemoryTier::new(0);
+        let tier = PageTier::new(0);
         tier.insert(key("a", 1), Bytes::from_static(b"page"));
         assert_eq!((tier.get(&key("a", 1)), tier.bytes()), (None, 0));
     }

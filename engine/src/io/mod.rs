@@ -1,6 +1,8 @@
 //! Data reads. Everything that the engine asks of an object store for a data file passes here, and only here.
 //!
 //! ```text
+//!  scan ──► decoded columns? ──► decoder ──► …
+//!
 //!  decoder ──► reader ──► staged ahead? ──► page cache ──────────► coalesce ──► fetch ──────────► store
 //!             (ranges      (prefetch)       memory → disk →        few, large   limit, retry,
 //!              → pages)                     request under way      requests     hedge, measure
@@ -8,6 +10,7 @@
 
 mod coalesce;
 mod cost_model;
+mod decoded;
 mod disk;
 mod fetch;
 mod footers;
@@ -31,11 +34,12 @@ pub use page_cache::TierStats;
 pub use query_io::{CacheMode, IoLimits};
 pub use settings::{CacheSettings, PriceSettings};
 
+pub(crate) use decoded::{BATCH_ROWS, ColumnKey, DecodedColumn, DecodedTier, Reservation};
 pub(crate) use disk::DiskTier;
 pub(crate) use fetch::Stores;
 pub(crate) use footers::{Footer, FooterCache};
 pub(crate) use hydrate::{Hydration, Hydrator};
-pub(crate) use memory_tier::MemoryTier;
+pub(crate) use memory_tier::PageTier;
 pub(crate) use page::{FileKey, PageKey};
 pub(crate) use page_cache::PageCache;
 pub(crate) use pages::Pages;

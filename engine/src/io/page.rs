@@ -23,9 +23,6 @@ pub(crate) struct PageKey {
     pub(crate) end: u64,
 }
 
-/// Bytes that a key takes beside its page, about.
-const KEY_OVERHEAD_BYTES: usize = 128;
-
 impl PageKey {
     pub(crate) fn new(file: &FileKey, range: &Range<u64>) -> Self {
         Self { file: file.clone(), start: range.start, end: range.end }
@@ -34,11 +31,6 @@ impl PageKey {
     /// The end of a file, from where its page index or footer starts: where that is, only the file itself tells.
     pub(crate) fn footer(file: &FileKey) -> Self {
         Self { file: file.clone(), start: file.size_bytes, end: file.size_bytes }
-    }
-
-    /// Memory of an entry beside the page itself, in bytes.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        KEY_OVERHEAD_BYTES + self.file.name.len()
     }
 
     /// The key as the disk tier writes it.

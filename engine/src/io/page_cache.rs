@@ -1,7 +1,7 @@
 //! Pages between queries, in two tiers; and pages on their way, so that nobody fetches what another fetches already.
 //!
 //! In: a page's key. Out: its bytes from memory, from disk, or from a request under way. A page that comes from disk enters
-//! memory; one that comes from the store enters both.
+//! memory; one that comes from the store enters both. Above them lies the tier of decoded columns, which scans ask first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use parking_lot::Mutex;
 
+use super::decoded::DecodedTier;
 use super::disk::DiskTier;
-use super::memory_tier::MemoryTier;
+use super::memory_tier::{Held, MemoryTier, PageTier, PartKey};
 use super::meter::Tier;
 use super::page::{FileKey, PageKey};
 use super::query_io::CacheMode;
@@ -29,7 +30,8 @@ pub(crate) type Brought = HashMap<u64, Bytes>;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PageCache {
-    memory: MemoryTier,
+    decoded: Arc<DecodedTier>,
+    memory: PageTier,
     disk: Option<DiskTier>,
     flights: Mutex<Flights>,
     counters: [TierCounters; 2],
@@ -56,13 +58,13 @@ struct TierCounters {
 /// One tier, as `system.cache` shows it.
 #[derive(Debug, Clone)]
 pub struct TierStats {
-    /// `memory` or `disk`.
+    /// `decoded`, `memory` or `disk`.
     pub tier: &'static str,
     /// Bytes held.
     pub bytes: u64,
     /// The most it may hold, in bytes.
     pub limit_bytes: u64,
-    /// Pages held.
+    /// Pages held; decoded columns of row groups in the first tier.
     pub entries: u64,
     /// Pages that this tier answered.
     pub hits: u64,
@@ -77,8 +79,14 @@ pub struct TierStats {
 }
 
 impl PageCache {
-    pub(crate) fn new(memory: MemoryTier, disk: Option<DiskTier>) -> Arc<Self> {
-        Arc::new(Self { memory, disk, flights: Mutex::default(), counters: Default::default() })
+    pub(crate) fn new(decoded: DecodedTier, memory: PageTier, disk: Option<DiskTier>) -> Arc<Self> {
+        let (decoded, flights) = (Arc::new(decoded), Mutex::default());
+        Arc::new(Self { decoded, memory, disk, flights, counters: Default::default() })
+    }
+
+    /// Columns that need no decoding.
+    pub(crate) fn decoded(&self) -> &Arc<DecodedTier> {
+        &self.decoded
     }
 
     /// The page, if memory has it.
@@ -179,7 +187,7 @@ impl PageCache {
     pub(crate) fn evict(&self, files: Option<&std::collections::HashSet<FileKey>>) -> usize {
         match files {
             None => {
-                self.memory.clear();
+                self.evict_memory();
                 let entries = self.disk.as_ref().map_or(0, |disk| disk.stats().entries);
                 if let Some(disk) = &self.disk {
                     disk.clear();
@@ -187,7 +195,10 @@ impl PageCache {
                 entries as usize
             }
             Some(files) => {
-                files.iter().for_each(|file| self.memory.remove_file(file));
+                for file in files {
+                    self.decoded.remove_file(file);
+                    self.memory.remove_file(file);
+                }
                 self.disk.as_ref().map_or(0, |disk| disk.remove_where(|key| files.contains(&key.file)))
             }
         }
@@ -195,24 +206,22 @@ impl PageCache {
 
     /// Forgets what is in memory; the disk tier stays.
     pub(crate) fn evict_memory(&self) {
+        self.decoded.clear();
         self.memory.clear();
     }
 
-    /// Both tiers, as they are now.
+    /// Pages and decoded columns that memory holds.
+    pub(crate) fn entries_in_memory(&self) -> u64 {
+        self.decoded.columns().entries() + self.memory.entries()
+    }
+
+    /// All tiers, as they are now.
     pub(crate) fn stats(&self) -> Vec<TierStats> {
         let counted = |tier: usize| (self.counters[tier].hits.load(Relaxed), self.counters[tier].misses.load(Relaxed));
-        let (hits, misses) = counted(0);
-        let mut tiers = vec![TierStats {
-            tier: "memory",
-            bytes: self.memory.bytes(),
-            limit_bytes: self.memory.capacity_bytes(),
-            entries: self.memory.entries(),
-            hits,
-            misses,
-            evictions: self.memory.evictions(),
-            damaged: 0,
-            write_errors: 0,
-        }];
+        let mut tiers = vec![
+            in_memory("decoded", self.decoded.columns(), self.decoded.hits_and_misses()),
+            in_memory("memory", &self.memory, counted(0)),
+        ];
         if let Some(disk) = &self.disk {
             let (hits, misses) = counted(1);
             let stats = disk.stats();
@@ -234,6 +243,24 @@ impl PageCache {
     fn count(&self, tier: usize, hit: bool) {
         let counters = &self.counters[tier];
         if hit { &counters.hits } else { &counters.misses }.fetch_add(1, Relaxed);
+    }
+}
+
+fn in_memory<K: PartKey, V: Held>(
+    name: &'static str,
+    tier: &MemoryTier<K, V>,
+    (hits, misses): (u64, u64),
+) -> TierStats {
+    TierStats {
+        tier: name,
+        bytes: tier.bytes(),
+        limit_bytes: tier.capacity_bytes(),
+        entries: tier.entries(),
+        hits,
+        misses,
+        evictions: tier.evictions(),
+        damaged: 0,
+        write_errors: 0,
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) trait Foreseen: Send + Sync + 'static {
     fn footer(&self, number: usize) -> impl Future<Output = Result<Arc<Footer>>> + Send;
     /// The byte ranges that decoding will ask for, one list for each row group; none if the file is ruled out by now.
     fn row_groups(&self, number: usize, footer: &Footer) -> Vec<Vec<Range<u64>>>;
+    /// Those of a row group's ranges whose bytes decoding will need: not those that are decoded already.
+    fn undecoded(&self, number: usize, footer: &Footer, group: &[Range<u64>]) -> Vec<Range<u64>>;
     /// Grows when the filters have changed, so that row groups may be ruled out that were not before.
     fn filter_generation(&self) -> u64;
 }
@@ -119,7 +121,8 @@ impl<F: Foreseen> Run<F> {
     /// Begins to read a row group's pages, once the budget allows it.
     async fn begin(&mut self, number: usize, footer: &Arc<Footer>, group: Vec<Range<u64>>) {
         let Ok(file) = self.scan.file(number) else { return };
-        let mut wanted: Vec<Range<u64>> = group.iter().flat_map(|range| footer.layout.covering(range)).collect();
+        let needed = self.scan.undecoded(number, footer, &group);
+        let mut wanted: Vec<Range<u64>> = needed.iter().flat_map(|range| footer.layout.covering(range)).collect();
         wanted.sort_by_key(|page| page.start);
         wanted.dedup();
         wanted.retain(|range| self.staged.wants(&PageKey::new(&file.key, range)));
@@ -204,9 +207,10 @@ mod tests {
     use parquet::schema::types::{SchemaDescriptor, Type};
     use polynya_catalog::{RequestMeter, Storage};
 
+    use super::super::decoded::DecodedTier;
     use super::super::fetch::Stores;
     use super::super::layout::Layout;
-    use super::super::memory_tier::MemoryTier;
+    use super::super::memory_tier::PageTier;
     use super::super::page::FileKey;
     use super::super::page_cache::PageCache;
     use super::super::query_io::{CacheMode, IoLimits, Prices, QueryIo};
@@ -248,6 +252,10 @@ mod tests {
             self.left.lock().iter().map(|number| vec![group(*number)]).collect()
         }
 
+        fn undecoded(&self, _number: usize, _footer: &Footer, group: &[Range<u64>]) -> Vec<Range<u64>> {
+            group.to_vec()
+        }
+
         fn filter_generation(&self) -> u64 {
             self.generation.load(Ordering::SeqCst)
         }
@@ -262,8 +270,10 @@ mod tests {
         let key = FileKey { name: Arc::from(location), size_bytes: GROUP * GROUPS };
         let file = DataFile { location: Arc::from(location), key, storage: storage.metered(Arc::clone(&meter)), io };
         // Without a cache, what is read ahead is nowhere but in the staged pages.
-        let pages =
-            Pages { cache: PageCache::new(MemoryTier::new(0), None), stores: Arc::new(Stores::new(0.0, Some(0))) };
+        let pages = Pages {
+            cache: PageCache::new(DecodedTier::new(0), PageTier::new(0), None),
+            stores: Arc::new(Stores::new(0.0, Some(0))),
+        };
         let left = Arc::new(Mutex::new((0..GROUPS).collect()));
         (OneFile { file, left, generation: Arc::default() }, pages, meter)
     }

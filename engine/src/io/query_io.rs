@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use polynya_catalog::{RequestCounts, Storage};
 
-use super::meter::IoMeter;
+use super::meter::{IoMeter, Tier};
 use super::page::FileKey;
 use crate::{Error, Result};
 
@@ -82,6 +82,15 @@ impl QueryIo {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// Counts bytes of data that would have been asked for, had they not been decoded before.
+    ///
+    /// # Errors
+    /// When the query has read more than it may.
+    pub(crate) fn scan_decoded(&self, bytes: u64) -> Result<()> {
+        self.meter.page(Tier::Memory, bytes);
+        self.scan(bytes)
     }
 
     /// Counts a request before it is sent.

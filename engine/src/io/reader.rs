@@ -18,11 +18,12 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use polynya_catalog::Storage;
 
+use super::decoded::DecodedTier;
 use super::footers::{Footer, FooterCache};
 use super::page::FileKey;
 use super::pages::{Pages, assemble};
 use super::prefetch::{Budget, Foreseen, PrefetchHandle, prefetch};
-use super::query_io::{DataFile, QueryIo};
+use super::query_io::{CacheMode, DataFile, QueryIo};
 use super::staged::Staged;
 use crate::scan::{ColumnMapping, IcebergFile};
 use crate::{Error, Result};
@@ -82,6 +83,16 @@ impl ReaderFactory {
         pages.dedup();
         let brought = self.caches.pages.get(file, &footer.layout, &pages).await?;
         Ok(brought.values().map(|page| page.len() as u64).sum())
+    }
+
+    /// Columns that need no decoding.
+    pub(crate) fn decoded(&self) -> &Arc<DecodedTier> {
+        self.caches.pages.cache.decoded()
+    }
+
+    /// Whether this query reads the cache, and leaves there what it reads.
+    pub(crate) fn cache_mode(&self) -> CacheMode {
+        self.io.cache
     }
 
     /// Begins to read ahead for this scan.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 
 use super::query_io::Prices;
+use crate::settings::machine_memory_bytes;
 
 /// What is kept between queries, and how much is read ahead.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -12,6 +13,8 @@ use super::query_io::Prices;
 pub struct CacheSettings {
     /// Memory for pages of data files, in bytes; 0 keeps none. Default: 1 GiB.
     pub memory_bytes: ByteSize,
+    /// Memory for decoded columns of data files, in bytes; 0 keeps none. Default: 15% of the machine's memory.
+    pub decoded_bytes: Option<ByteSize>,
     /// Memory for decoded table metadata, manifests and Parquet footers, in bytes. Default: 512 MiB.
     pub metadata_bytes: ByteSize,
     /// Folder on fast local disk for pages; it survives restarts, and one process uses it. Default: none, memory only.
@@ -35,6 +38,7 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             memory_bytes: ByteSize::gib(1),
+            decoded_bytes: None,
             metadata_bytes: ByteSize::mib(512),
             disk_dir: None,
             disk_bytes: ByteSize::gib(50),
@@ -43,6 +47,13 @@ impl Default for CacheSettings {
             metadata_max_age_ms: 0,
             hydrate_pages: false,
         }
+    }
+}
+
+impl CacheSettings {
+    /// The limit of decoded columns in force, in bytes.
+    pub fn decoded_limit_bytes(&self) -> u64 {
+        self.decoded_bytes.map_or_else(|| machine_memory_bytes() / 100 * 15, |limit| limit.as_u64())
     }
 }
 

@@ -9,21 +9,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::{
-    PagePruningAccessPlanFilter, ParquetAccessPlan, ParquetFileMetrics, RowGroupAccess, RowGroupAccessPlanFilter,
-};
+use datafusion::datasource::physical_plan::parquet::{ParquetFileMetrics, RowGroupAccess};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr_adapter::PhysicalExprAdapterFactory as _;
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use parquet::arrow::parquet_to_arrow_schema;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::defaults::MissingColumns;
-use super::file::IcebergFile;
-use crate::io::{DataFile, Footer, Foreseen, ReaderFactory};
+use super::opened::OpenedFile;
+use crate::io::{ColumnKey, DataFile, Footer, Foreseen, ReaderFactory};
 
 /// One partition of a scan.
 pub(crate) struct Foresight {
@@ -35,6 +29,8 @@ pub(crate) struct Foresight {
     pub(super) columns: HashSet<String>,
     pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
     pub(super) missing: MissingColumns,
+    /// Whether the scan takes columns that are decoded already.
+    pub(super) takes_decoded: bool,
 }
 
 impl Foreseen for Foresight {
@@ -51,10 +47,23 @@ impl Foreseen for Foresight {
     }
 
     fn row_groups(&self, number: usize, footer: &Footer) -> Vec<Vec<Range<u64>>> {
-        let metadata = footer.metadata.as_ref();
-        let plan = self.access_plan(&self.files[number], metadata);
+        // A file that cannot be opened is the decoder's to complain about.
+        let opened = OpenedFile::new(&self.files[number], &footer.metadata, &self.schema, &self.missing);
+        let Ok(opened) = opened else { return Vec::new() };
+        let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
+        let plan = opened.access_plan(self.predicate.as_ref(), &metrics);
         let scanned = plan.inner().iter().enumerate().filter(|(_, access)| access.should_scan());
-        scanned.map(|(group, access)| self.ranges(metadata, group, access)).collect()
+        scanned.map(|(group, access)| self.ranges(&opened, group, access)).collect()
+    }
+
+    fn undecoded(&self, number: usize, footer: &Footer, group: &[Range<u64>]) -> Vec<Range<u64>> {
+        let Some(file) = self.file(number).ok().filter(|_| self.takes_decoded) else { return group.to_vec() };
+        let decoded = |range: &Range<u64>| {
+            column_at(&footer.metadata, range.start).is_some_and(|(row_group, column)| {
+                self.readers.decoded().contains(&ColumnKey { file: file.key.clone(), row_group, column })
+            })
+        };
+        group.iter().filter(|range| !decoded(range)).cloned().collect()
     }
 
     fn filter_generation(&self) -> u64 {
@@ -70,64 +79,23 @@ impl Foresight {
         self.readers.read(&file, &footer, &ranges).await
     }
 
-    /// The rows that are left of a file, as far as its footer tells.
-    fn access_plan(&self, file: &PartitionedFile, metadata: &ParquetMetaData) -> ParquetAccessPlan {
-        let mut filter = RowGroupAccessPlanFilter::new(ParquetAccessPlan::new_all(metadata.num_row_groups()));
-        if let Some(range) = &file.range {
-            filter.prune_by_range(metadata.row_groups(), range);
-        }
-        let Ok(Some((predicate, schema))) = self.predicate_on(file, metadata) else { return filter.build() };
-        let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
-        let parquet_schema = metadata.file_metadata().schema_descr();
-        if let Ok(pruning) =
-            PruningPredicateBuilder::new().with_file_schema(Arc::clone(&schema)).try_build(Arc::clone(&predicate))
-        {
-            filter.prune_by_statistics(&schema, parquet_schema, metadata.row_groups(), &pruning, &metrics);
-        }
-        let plan = filter.build();
-        if metadata.column_index().is_none() || metadata.offset_index().is_none() {
-            return plan;
-        }
-        let pages = PagePruningAccessPlanFilter::new(&predicate, Arc::clone(&schema));
-        pages.prune_plan_with_page_index(plan, &schema, parquet_schema, metadata, &metrics)
-    }
-
-    /// The predicate on this file's columns, as dynamic filters have made it by now, and those columns.
-    fn predicate_on(
-        &self,
-        file: &PartitionedFile,
-        metadata: &ParquetMetaData,
-    ) -> Result<Option<(Arc<dyn PhysicalExpr>, SchemaRef)>> {
-        let Some(predicate) = &self.predicate else { return Ok(None) };
-        let descriptor = metadata.file_metadata().schema_descr();
-        let schema = Arc::new(parquet_to_arrow_schema(descriptor, None)?);
-        let constants = IcebergFile::of(file).and_then(|file| file.constants.clone());
-        let adapter = self.missing.with_constants(constants).create(Arc::clone(&self.schema), Arc::clone(&schema))?;
-        let now = datafusion::physical_expr_common::physical_expr::snapshot_physical_expr(Arc::clone(predicate))?;
-        Ok(Some((adapter.rewrite(now)?, schema)))
-    }
-
     /// The ranges of the wanted columns in one row group.
-    fn ranges(&self, metadata: &ParquetMetaData, group: usize, access: &RowGroupAccess) -> Vec<Range<u64>> {
-        let mut ranges = Vec::new();
-        for (leaf, chunk) in metadata.row_group(group).columns().iter().enumerate() {
-            let root = chunk.column_path().parts().first();
-            if !root.is_some_and(|root| self.columns.contains(root)) {
-                continue;
-            }
-            let (start, length) = chunk.byte_range();
-            let index = metadata.offset_index().and_then(|index| index.get(group)?.get(leaf));
-            match (access, index) {
-                (RowGroupAccess::Selection(selection), Some(index)) => {
-                    let pages = index.page_locations();
-                    let selected = selection.scan_ranges(pages);
-                    let first = pages.first().map(|page| page.offset as u64).filter(|first| *first > start);
-                    ranges.extend(first.filter(|_| !selected.is_empty()).map(|first| start..first));
-                    ranges.extend(selected);
-                }
-                _ => ranges.push(start..start + length),
-            }
-        }
-        ranges
+    fn ranges(&self, opened: &OpenedFile, group: usize, access: &RowGroupAccess) -> Vec<Range<u64>> {
+        let chunks = opened.metadata.row_group(group).columns().iter().enumerate();
+        let wanted = chunks
+            .filter(|(_, chunk)| chunk.column_path().parts().first().is_some_and(|root| self.columns.contains(root)));
+        wanted.flat_map(|(leaf, _)| opened.ranges(group, leaf, access)).collect()
     }
+}
+
+/// The row group and the top-level column whose bytes are at an offset of a file.
+fn column_at(metadata: &ParquetMetaData, offset: u64) -> Option<(usize, usize)> {
+    let descriptor = metadata.file_metadata().schema_descr();
+    metadata.row_groups().iter().enumerate().find_map(|(row_group, about)| {
+        let leaf = about.columns().iter().position(|chunk| {
+            let (start, length) = chunk.byte_range();
+            (start..start + length).contains(&offset)
+        })?;
+        Some((row_group, descriptor.get_column_root_idx(leaf)))
+    })
 }

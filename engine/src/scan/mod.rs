@@ -1,7 +1,7 @@
 //! From a pinned table to rows: which files, which parts of them, and how their columns become the table's.
 //!
 //! ```text
-//! provider ─► planning ─► pruning ─► splits ─► source ─► (DataFusion's Parquet decoder) ─► batches
+//! provider ─► planning ─► pruning ─► splits ─► source ─► decoded columns, or DataFusion's Parquet decoder ─► batches
 //!                │           │                    │
 //!         manifest cache  statistics      schema mapping by field id, defaults, partition constants
 //! ```
@@ -11,6 +11,7 @@ mod codec;
 #[cfg(test)]
 mod codec_tests;
 mod containers;
+mod decoded_scan;
 mod defaults;
 mod file;
 mod foresight;
@@ -18,6 +19,7 @@ mod literals;
 mod manifest;
 mod manifest_cache;
 mod manifest_list;
+mod opened;
 mod partition_bounds;
 mod planning;
 mod provider;

@@ -24,19 +24,24 @@ use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{MorselPlanner, Morselizer};
 use parking_lot::Mutex;
 
+use super::decoded_scan::DecodedScan;
 use super::defaults::MissingColumns;
 use super::file::IcebergFile;
 use super::foresight::Foresight;
 use super::manifest::PartitionConstants;
 use super::schema_mapping::ColumnMapping;
-use crate::io::{PrefetchHandle, ReaderFactory};
+use crate::io::{BATCH_ROWS, CacheMode, PrefetchHandle, ReaderFactory};
 
 /// Reads the data files of one Iceberg table.
 #[derive(Clone)]
 pub struct IcebergSource {
     parquet: ParquetSource,
     scan: Arc<ScanContext>,
-    read_ahead: bool,
+    /// Whether all rows will be asked for: neither reading ahead nor decoding whole columns could be for nothing.
+    complete: bool,
+    /// Whether files or row groups are taken in another order than the table's.
+    reordered: bool,
+    batch_rows: Option<usize>,
 }
 
 /// What every file of a scan shares.
@@ -54,7 +59,8 @@ impl IcebergSource {
     /// A source whose Parquet side was configured already: projection, predicate, options.
     pub(crate) fn new(parquet: ParquetSource, scan: Arc<ScanContext>) -> Self {
         let readers = Arc::clone(&scan.readers);
-        Self { parquet: parquet.with_parquet_file_reader_factory(readers), scan, read_ahead: true }
+        let parquet = parquet.with_parquet_file_reader_factory(readers);
+        Self { parquet, scan, complete: true, reordered: false, batch_rows: None }
     }
 
     /// The Parquet side, for the codec.
@@ -69,14 +75,41 @@ impl IcebergSource {
 
     /// The same scan, reading nothing ahead: its reader may stop at any time.
     pub(crate) fn without_read_ahead(&self) -> Self {
-        Self { read_ahead: false, ..self.clone() }
+        Self { complete: false, ..self.clone() }
+    }
+
+    /// Whether the scan goes through the tier of decoded columns.
+    fn takes_decoded(&self, config: &FileScanConfig) -> bool {
+        let readers = &self.scan.readers;
+        readers.decoded().is_on()
+            && readers.cache_mode() != CacheMode::Off
+            && self.complete
+            && config.limit.is_none()
+            && !self.reordered
+            && self.batch_rows == Some(BATCH_ROWS)
+            && !self.parquet.table_parquet_options().global.pushdown_filters
+            && self.parquet.table_schema().virtual_columns().is_empty()
+    }
+
+    /// The scan of a partition through the tier of decoded columns, if it goes there.
+    fn decoded_scan(&self, config: &FileScanConfig, partition: usize) -> Option<Arc<DecodedScan>> {
+        let projection = self.parquet.projection().filter(|_| self.takes_decoded(config))?;
+        Some(Arc::new(DecodedScan {
+            readers: Arc::clone(&self.scan.readers),
+            table: Arc::clone(self.parquet.table_schema().table_schema()),
+            projection: projection.clone(),
+            predicate: self.parquet.filter(),
+            missing: MissingColumns::new(self.scan.mapping.schema()),
+            metrics: self.parquet.metrics().clone(),
+            partition,
+        }))
     }
 
     /// Begins to read ahead for a partition.
     fn begin_read_ahead(&self, config: &FileScanConfig, partition: usize) -> Option<PrefetchHandle> {
         self.scan
             .readers
-            .prefetch(self.foresight(config, partition).filter(|_| self.read_ahead && config.limit.is_none())?)
+            .prefetch(self.foresight(config, partition).filter(|_| self.complete && config.limit.is_none())?)
     }
 
     /// What a partition will ask for.
@@ -95,6 +128,7 @@ impl IcebergSource {
             columns,
             predicate: self.parquet.filter(),
             missing: MissingColumns::new(self.scan.mapping.schema()),
+            takes_decoded: self.takes_decoded(config),
         })
     }
 
@@ -129,6 +163,7 @@ impl FileSource for IcebergSource {
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         Ok(Box::new(IcebergMorselizer {
+            decoded: self.decoded_scan(base_config, partition),
             _ahead: self.begin_read_ahead(base_config, partition),
             source: self.clone(),
             object_store,
@@ -145,7 +180,7 @@ impl FileSource for IcebergSource {
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
         let source = self.parquet.with_batch_size(batch_size);
-        self.rewrap(&source).unwrap_or(source)
+        Self { batch_rows: Some(batch_size), ..self.clone() }.rewrap(&source).unwrap_or(source)
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
@@ -200,10 +235,13 @@ impl FileSource for IcebergSource {
         order: &[PhysicalSortExpr],
         eq_properties: &EquivalenceProperties,
     ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        let reordered = Self { reordered: true, ..self.clone() };
         Ok(match self.parquet.try_pushdown_sort(order, eq_properties)? {
-            SortOrderPushdownResult::Exact { inner } => SortOrderPushdownResult::Exact { inner: self.rewrap(&inner)? },
+            SortOrderPushdownResult::Exact { inner } => {
+                SortOrderPushdownResult::Exact { inner: reordered.rewrap(&inner)? }
+            }
             SortOrderPushdownResult::Inexact { inner } => {
-                SortOrderPushdownResult::Inexact { inner: self.rewrap(&inner)? }
+                SortOrderPushdownResult::Inexact { inner: reordered.rewrap(&inner)? }
             }
             SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
         })
@@ -246,6 +284,8 @@ fn holds_float(data_type: &DataType) -> bool {
 
 /// Opens files through DataFusion's Parquet morselizer, one for each distinct tuple of partition constants.
 struct IcebergMorselizer {
+    /// Takes what files it can.
+    decoded: Option<Arc<DecodedScan>>,
     /// Reading ahead ends with the partition.
     _ahead: Option<PrefetchHandle>,
     source: IcebergSource,
@@ -287,6 +327,10 @@ impl Morselizer for IcebergMorselizer {
                 return internal_err!("a scan of {} met a file that it did not plan", self.source.scan.mapping.table());
             }
         };
-        self.inner(constants.as_ref())?.plan_file(file)
+        let inner = self.inner(constants.as_ref())?;
+        match &self.decoded {
+            Some(decoded) => Ok(decoded.plan_file(file, inner)),
+            None => inner.plan_file(file),
+        }
     }
 }

@@ -73,7 +73,7 @@ async fn evict(
         Some(other) => return Err(Error::Invalid(format!("tier => '{other}': expected 'memory' or 'all'"))),
     };
     let Some(table) = table else {
-        let entries = pages.stats().first().map_or(0, |memory| memory.entries) as usize;
+        let entries = pages.entries_in_memory() as usize;
         caches.forget_metadata();
         return Ok(if memory_only {
             pages.evict_memory();

@@ -1,0 +1,434 @@
+//! Reads a file's columns through the decoded tier: what is there is taken as it is, what is not is decoded and left there.
+//!
+//! ```text
+//!  footer ─► rows left ─► for each row group:  columns of the tier ─┐
+//!                                              other columns, decoded ─► batches ─► projection
+//! ```
+//!
+//! A row group of which the page index leaves only parts is taken from the tier if all of its columns are there; else just
+//! those parts are decoded, and nothing is kept. Files that this cannot read (nested columns, bloom filters, INT96) go to
+//! DataFusion's own morselizer.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Debug, Formatter};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory as _;
+use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, ParquetFileMetrics, RowGroupAccess};
+use datafusion::error::DataFusionError;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::{ProjectionExprs, Projector};
+use datafusion::physical_expr::utils::reassign_expr_columns;
+use datafusion::physical_expr_common::physical_expr::snapshot_generation;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use parking_lot::Mutex;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::ParquetMetaData;
+
+use super::defaults::MissingColumns;
+use super::opened::OpenedFile;
+use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory, Reservation};
+
+/// Bytes of a value that is not of fixed width, beside its text: a view.
+const VIEW_BYTES: usize = 16;
+
+/// One partition of a scan that takes its columns from the decoded tier.
+pub(super) struct DecodedScan {
+    pub(super) readers: Arc<ReaderFactory>,
+    /// The table's columns.
+    pub(super) table: SchemaRef,
+    /// Over the table's columns.
+    pub(super) projection: ProjectionExprs,
+    pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
+    pub(super) missing: MissingColumns,
+    pub(super) metrics: ExecutionPlanMetricsSet,
+    pub(super) partition: usize,
+}
+
+impl DecodedScan {
+    /// Plans a file; `otherwise` takes those that cannot be read here.
+    pub(super) fn plan_file(
+        self: &Arc<Self>,
+        file: PartitionedFile,
+        otherwise: Arc<dyn Morselizer>,
+    ) -> Box<dyn MorselPlanner> {
+        let scan = Arc::clone(self);
+        Box::new(Planner::Open(Box::pin(async move {
+            let data_file = scan.readers.file(&file)?;
+            let footer = scan.readers.footer(&data_file).await?;
+            match Split::new(scan, &file, data_file, &footer.metadata)? {
+                Some(split) => Ok(Box::new(Planner::Opened(Arc::new(split))) as Box<dyn MorselPlanner>),
+                None => otherwise.plan_file(file),
+            }
+        })))
+    }
+}
+
+type Opening = futures::future::BoxFuture<'static, Result<Box<dyn MorselPlanner>>>;
+
+/// A file on its way to batches.
+enum Planner {
+    Open(Opening),
+    Opened(Arc<Split>),
+}
+
+impl Debug for Planner {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "Open",
+            Self::Opened(_) => "Opened",
+        })
+    }
+}
+
+impl MorselPlanner for Planner {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        Ok(Some(match *self {
+            Self::Open(opening) => MorselPlan::new().with_pending_planner(opening),
+            Self::Opened(split) => MorselPlan::new().with_morsels(vec![Box::new(SplitMorsel(split))]),
+        }))
+    }
+}
+
+struct SplitMorsel(Arc<Split>);
+
+impl Debug for SplitMorsel {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SplitMorsel").field(&self.0.file.location).finish()
+    }
+}
+
+impl Morsel for SplitMorsel {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        let split = self.0;
+        let groups = futures::stream::iter(split.rows_left().row_group_indexes());
+        let batches = groups.map(move |group| {
+            let opened = Arc::clone(&split).open(group);
+            opened.map_ok(GroupReader::into_stream).try_flatten_stream()
+        });
+        batches.flatten().boxed()
+    }
+}
+
+/// The row groups of a file that one partition reads.
+struct Split {
+    scan: Arc<DecodedScan>,
+    /// For the reader.
+    planned: PartitionedFile,
+    file: DataFile,
+    opened: OpenedFile,
+    arrow: ArrowReaderMetadata,
+    /// The columns that are read, as positions among the file's; ascending.
+    columns: Vec<usize>,
+    /// Those columns.
+    schema: SchemaRef,
+    projector: Projector,
+    output: SchemaRef,
+    metrics: ParquetFileMetrics,
+    /// The rows left, and the generation of the filters that this was told by.
+    left: Mutex<(u64, Arc<ParquetAccessPlan>)>,
+}
+
+impl Split {
+    /// `None` if the file cannot be read here.
+    fn new(
+        scan: Arc<DecodedScan>,
+        planned: &PartitionedFile,
+        file: DataFile,
+        metadata: &Arc<ParquetMetaData>,
+    ) -> Result<Option<Self>> {
+        let opened = OpenedFile::new(planned, metadata, &scan.table, &scan.missing)?;
+        let projection = scan.projection.clone().try_map_exprs(|expr| opened.rewrite(expr))?;
+        let columns = projection.column_indices();
+        let filtered = scan.predicate.is_some();
+        if !columns.iter().all(|column| is_plain(&opened, *column)) || (filtered && has_bloom_filters(metadata)) {
+            return Ok(None);
+        }
+        let schema = Arc::new(opened.schema.project(&columns)?);
+        let projector =
+            projection.try_map_exprs(|expr| reassign_expr_columns(expr, &schema))?.make_projector(&schema)?;
+        let options = ArrowReaderOptions::new().with_schema(Arc::clone(&opened.schema));
+        let metrics = ParquetFileMetrics::new(scan.partition, &file.location, &scan.metrics);
+        let generation = scan.predicate.as_ref().map_or(0, snapshot_generation);
+        let left = opened.access_plan(scan.predicate.as_ref(), &metrics);
+        Ok(Some(Self {
+            arrow: ArrowReaderMetadata::try_new(Arc::clone(metadata), options)?,
+            output: Arc::new(scan.projection.project_schema(&scan.table)?),
+            planned: planned.clone(),
+            left: Mutex::new((generation, Arc::new(left))),
+            scan,
+            file,
+            opened,
+            columns,
+            schema,
+            projector,
+            metrics,
+        }))
+    }
+
+    /// The rows that are left by now.
+    fn rows_left(&self) -> Arc<ParquetAccessPlan> {
+        let mut left = self.left.lock();
+        let generation = self.scan.predicate.as_ref().map_or(0, snapshot_generation);
+        if left.0 != generation {
+            let metrics = ParquetFileMetrics::new(0, "", &ExecutionPlanMetricsSet::new());
+            *left = (generation, Arc::new(self.opened.access_plan(self.scan.predicate.as_ref(), &metrics)));
+        }
+        Arc::clone(&left.1)
+    }
+
+    fn key(&self, row_group: usize, column: usize) -> ColumnKey {
+        ColumnKey { file: self.file.key.clone(), row_group, column }
+    }
+
+    /// Begins to read a row group.
+    async fn open(self: Arc<Self>, row_group: usize) -> Result<GroupReader> {
+        let access = self.rows_left().inner()[row_group].clone();
+        let rows = usize::try_from(self.opened.metadata.row_group(row_group).num_rows())
+            .map_err(|_| internal_datafusion_err!("a row group of {} has less than no rows", self.file.location))?;
+        let taken = self.take(row_group);
+        let complete = taken.iter().all(Option::is_some);
+        let (taken, selection) = match &access {
+            RowGroupAccess::Selection(selection) if !complete => (vec![None; taken.len()], Some(selection.clone())),
+            _ => (taken, None),
+        };
+        self.count(row_group, &access, &taken)?;
+        let source = if complete || !access.should_scan() {
+            Source::Taken(runs(&access, rows))
+        } else {
+            let missing: Vec<usize> = (0..taken.len()).filter(|position| taken[*position].is_none()).collect();
+            let kept = if selection.is_none() { self.keep(row_group, rows, &missing) } else { None };
+            Source::Decoded { batches: Box::pin(self.decode(row_group, &missing, selection)?), missing, kept }
+        };
+        Ok(GroupReader { split: self, row_group, taken, batch: 0, source })
+    }
+
+    /// The columns that the tier has.
+    fn take(&self, row_group: usize) -> Vec<Option<DecodedColumn>> {
+        let fields = self.columns.iter().zip(self.schema.fields());
+        let tier = self.scan.readers.decoded();
+        fields.map(|(column, field)| tier.get(&self.key(row_group, *column), field.data_type())).collect()
+    }
+
+    /// Counts what the tier gave by the bytes that would have been decoded for it.
+    fn count(&self, row_group: usize, access: &RowGroupAccess, taken: &[Option<DecodedColumn>]) -> Result<()> {
+        let given = self.columns.iter().zip(taken).filter(|(_, taken)| taken.is_some());
+        for (column, _) in given.filter(|_| access.should_scan()) {
+            let Some(leaf) = leaf_of(&self.opened.metadata, *column) else { continue };
+            let bytes = self.opened.ranges(row_group, leaf, access).iter().map(|range| range.end - range.start).sum();
+            self.file.io.scan_decoded(bytes)?;
+            self.metrics.bytes_scanned.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        Ok(())
+    }
+
+    /// Room to keep the columns that are about to be decoded, if there is some and the query may.
+    fn keep(&self, row_group: usize, rows: usize, missing: &[usize]) -> Option<Kept> {
+        if self.scan.readers.cache_mode() != CacheMode::On {
+            return None;
+        }
+        let bytes = missing.iter().map(|position| {
+            let leaf = leaf_of(&self.opened.metadata, self.columns[*position])?;
+            let chunk = self.opened.metadata.row_group(row_group).column(leaf);
+            let fixed = self.schema.field(*position).data_type().primitive_width();
+            let text = if fixed.is_some() { 0 } else { usize::try_from(chunk.uncompressed_size()).ok()? };
+            Some(rows * fixed.unwrap_or(VIEW_BYTES) + text)
+        });
+        let reservation = self.scan.readers.decoded().reserve(bytes.sum::<Option<usize>>()? as u64)?;
+        Some(Kept { columns: vec![Vec::new(); missing.len()], _reservation: reservation })
+    }
+
+    /// Batches of the missing columns.
+    fn decode(&self, row_group: usize, missing: &[usize], selection: Option<RowSelection>) -> Result<Batches> {
+        let scan = &self.scan;
+        let reader: Box<dyn AsyncFileReader> =
+            scan.readers.create_reader(scan.partition, self.planned.clone(), None, &scan.metrics)?;
+        let mask = ProjectionMask::roots(
+            self.opened.metadata.file_metadata().schema_descr(),
+            missing.iter().map(|position| self.columns[*position]),
+        );
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.arrow.clone())
+            .with_row_groups(vec![row_group])
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS);
+        Ok(match selection {
+            Some(selection) => builder.with_row_selection(selection).build()?,
+            None => builder.build()?,
+        })
+    }
+
+    /// Columns as the scan gives them.
+    fn project(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let projected = self.projector.project_batch(&batch)?;
+        if projected.schema() == self.output {
+            return Ok(projected);
+        }
+        // A file's columns may be declared nullable where the table's are not.
+        let options = RecordBatchOptions::new().with_row_count(Some(projected.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), projected.columns().to_vec(), &options)?)
+    }
+}
+
+type Batches = ParquetRecordBatchStream<Box<dyn AsyncFileReader>>;
+
+/// One row group, batch by batch.
+struct GroupReader {
+    split: Arc<Split>,
+    row_group: usize,
+    /// By position among the split's columns.
+    taken: Vec<Option<DecodedColumn>>,
+    /// Batches given so far.
+    batch: usize,
+    source: Source,
+}
+
+/// What a row group's batches follow.
+enum Source {
+    /// All columns are here: the runs of rows that are left.
+    Taken(VecDeque<Range<usize>>),
+    /// Some have to be decoded: those at these positions.
+    Decoded { batches: std::pin::Pin<Box<Batches>>, missing: Vec<usize>, kept: Option<Kept> },
+}
+
+/// What was decoded so far of columns that will be kept.
+struct Kept {
+    columns: Vec<Vec<ArrayRef>>,
+    _reservation: Reservation,
+}
+
+impl GroupReader {
+    fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
+        let next = |mut reader: Self| async move { Ok(reader.next().await?.map(|batch| (batch, reader))) };
+        futures::stream::try_unfold(self, next).boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let (columns, rows) = match &mut self.source {
+            Source::Taken(runs) => {
+                let Some(run) = runs.pop_front() else { return Ok(None) };
+                let columns = self.taken.iter().flatten().map(|column| slice(column, &run));
+                (columns.collect::<Option<Vec<_>>>(), run.len())
+            }
+            Source::Decoded { batches, missing, kept } => {
+                let Some(decoded) = batches.try_next().await.map_err(DataFusionError::from)? else {
+                    self.finish();
+                    return Ok(None);
+                };
+                if let Some(kept) = kept {
+                    let columns = kept.columns.iter_mut().zip(decoded.columns());
+                    columns.for_each(|(column, decoded)| column.push(Arc::clone(decoded)));
+                }
+                let rows = decoded.num_rows();
+                let columns = self.taken.iter().enumerate().map(|(position, taken)| match taken {
+                    Some(column) => column.batches().get(self.batch).filter(|batch| batch.len() == rows).cloned(),
+                    None => missing.binary_search(&position).ok().map(|at| Arc::clone(decoded.column(at))),
+                });
+                (columns.collect(), rows)
+            }
+        };
+        self.batch += 1;
+        match columns {
+            Some(columns) => self.split.project(columns, rows).map(Some),
+            None => internal_err!("columns of {} differ in their rows", self.split.file.location),
+        }
+    }
+
+    /// Keeps what was decoded.
+    fn finish(&mut self) {
+        let Source::Decoded { missing, kept, .. } = &mut self.source else { return };
+        let Some(kept) = kept.take() else { return };
+        for (position, batches) in missing.iter().zip(kept.columns) {
+            let key = self.split.key(self.row_group, self.split.columns[*position]);
+            self.split.scan.readers.decoded().insert(key, DecodedColumn::new(batches));
+        }
+    }
+}
+
+/// Whether a column is flat, of a type that the decoder gives by itself.
+fn is_plain(opened: &OpenedFile, column: usize) -> bool {
+    let leaf = leaf_of(&opened.metadata, column);
+    let descriptor = opened.metadata.file_metadata().schema_descr();
+    let int96 = leaf.is_some_and(|leaf| descriptor.column(leaf).physical_type() == PhysicalType::INT96);
+    let data_type = opened.schema.field(column).data_type();
+    leaf.is_some() && !int96 && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(..))
+}
+
+/// The leaf of a flat column.
+fn leaf_of(metadata: &ParquetMetaData, column: usize) -> Option<usize> {
+    let descriptor = metadata.file_metadata().schema_descr();
+    (column..descriptor.num_columns()).find(|leaf| descriptor.get_column_root_idx(*leaf) == column)
+}
+
+fn has_bloom_filters(metadata: &ParquetMetaData) -> bool {
+    let mut chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    chunks.any(|chunk| chunk.bloom_filter_offset().is_some())
+}
+
+/// The rows that are left, in runs that cross no boundary between batches.
+fn runs(access: &RowGroupAccess, rows: usize) -> VecDeque<Range<usize>> {
+    let mut left = VecDeque::new();
+    let mut add = |mut run: Range<usize>| {
+        while !run.is_empty() {
+            let end = run.end.min((run.start / BATCH_ROWS + 1) * BATCH_ROWS);
+            left.push_back(run.start..end);
+            run.start = end;
+        }
+    };
+    match access {
+        RowGroupAccess::Skip => {}
+        RowGroupAccess::Scan => add(0..rows),
+        RowGroupAccess::Selection(selection) => {
+            let mut at = 0;
+            for selector in selection.iter() {
+                if !selector.skip {
+                    add(at..(at + selector.row_count).min(rows));
+                }
+                at += selector.row_count;
+            }
+        }
+    }
+    left
+}
+
+/// Rows of a decoded column that lie within one batch.
+fn slice(column: &DecodedColumn, run: &Range<usize>) -> Option<ArrayRef> {
+    let (batch, start) = (column.batches().get(run.start / BATCH_ROWS)?, run.start % BATCH_ROWS);
+    match (start, run.len()) {
+        (0, length) if length == batch.len() => Some(Arc::clone(batch)),
+        (_, length) => (start + length <= batch.len()).then(|| batch.slice(start, length)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::arrow::arrow_reader::RowSelector;
+
+    use super::*;
+
+    #[test]
+    fn runs_cross_no_boundary_and_leave_out_what_is_skipped() {
+        assert_eq!(runs(&RowGroupAccess::Scan, 10_000), [0..8192, 8192..10_000]);
+        let selected = RowSelection::from(vec![
+            RowSelector::skip(8000),
+            RowSelector::select(500),
+            RowSelector::skip(10_000),
+            RowSelector::select(10),
+        ]);
+        let runs_left = runs(&RowGroupAccess::Selection(selected), 18_505);
+        assert_eq!(runs_left, [8000..8192, 8192..8500, 18_500..18_505]);
+        assert!(runs(&RowGroupAccess::Skip, 10).is_empty());
+    }
+}
