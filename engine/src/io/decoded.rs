@@ -16,7 +16,7 @@ use super::page::FileKey;
 /// Rows of one array of a decoded column; the last one has what is left.
 pub(crate) const BATCH_ROWS: usize = 8192;
 
-/// The part of the limit that columns may take while they are being decoded, before they are kept.
+/// The part of the limit that is for columns that are being decoded, before they are kept.
 const UNFINISHED_SHARE: u64 = 4;
 
 /// A column of a row group.
@@ -81,16 +81,19 @@ fn buffers_bytes(data: &ArrayData, known: &mut HashSet<usize>) -> usize {
 #[derive(Debug)]
 pub(crate) struct DecodedTier {
     columns: MemoryTier<ColumnKey, DecodedColumn>,
+    unfinished_limit_bytes: u64,
     unfinished_bytes: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
 impl DecodedTier {
-    /// A tier that holds at most `capacity_bytes`; 0 keeps nothing.
+    /// A tier that takes at most `capacity_bytes`; 0 keeps nothing.
     pub(crate) fn new(capacity_bytes: u64) -> Self {
+        let unfinished_limit_bytes = capacity_bytes / UNFINISHED_SHARE;
         Self {
-            columns: MemoryTier::new(capacity_bytes),
+            columns: MemoryTier::new(capacity_bytes - unfinished_limit_bytes),
+            unfinished_limit_bytes,
             unfinished_bytes: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -116,10 +119,9 @@ impl DecodedTier {
 
     /// Room for a column that is about to be decoded, if there is some and it would be kept.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
-        let limit = self.columns.capacity_bytes() / UNFINISHED_SHARE;
         let taken = self.unfinished_bytes.fetch_add(bytes, Relaxed) + bytes;
         let reservation = Reservation { tier: Arc::clone(self), bytes };
-        (taken <= limit && self.columns.fits(bytes)).then_some(reservation)
+        (taken <= self.unfinished_limit_bytes && self.columns.fits(bytes)).then_some(reservation)
     }
 
     /// Keeps a column.
@@ -138,6 +140,16 @@ impl DecodedTier {
 
     pub(crate) fn columns(&self) -> &MemoryTier<ColumnKey, DecodedColumn> {
         &self.columns
+    }
+
+    /// Bytes held, with those of columns that are being decoded.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.columns.bytes() + self.unfinished_bytes.load(Relaxed)
+    }
+
+    /// The most that it may hold, in bytes.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.columns.capacity_bytes() + self.unfinished_limit_bytes
     }
 
     /// Columns that were here and that were not, of those asked for.

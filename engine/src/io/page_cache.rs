@@ -218,8 +218,9 @@ impl PageCache {
     /// All tiers, as they are now.
     pub(crate) fn stats(&self) -> Vec<TierStats> {
         let counted = |tier: usize| (self.counters[tier].hits.load(Relaxed), self.counters[tier].misses.load(Relaxed));
+        let decoded = in_memory("decoded", self.decoded.columns(), self.decoded.hits_and_misses());
         let mut tiers = vec![
-            in_memory("decoded", self.decoded.columns(), self.decoded.hits_and_misses()),
+            TierStats { bytes: self.decoded.bytes(), limit_bytes: self.decoded.limit_bytes(), ..decoded },
             in_memory("memory", &self.memory, counted(0)),
         ];
         if let Some(disk) = &self.disk {
