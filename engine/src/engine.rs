@@ -65,7 +65,7 @@ impl Engine {
             default_catalog,
             default_schema: settings.default_schema.clone(),
             memory_limit_bytes: settings.memory.limit_bytes(),
-            prices: settings.prices.prices(),
+            prices: settings.prices.prices()?,
             query_log: Arc::default(),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
@@ -290,7 +290,7 @@ fn data_caches(settings: &Settings) -> Result<DataCaches> {
         Some(folder) => Some(DiskTier::open(folder, cache.disk_bytes.as_u64())?),
         None => None,
     };
-    let stores = Stores::new(settings.prices.prices().get_usd, cache.gap_bytes.map(|bytes| bytes.as_u64()));
+    let stores = Stores::new(settings.prices.prices()?.get_usd, cache.gap_bytes.map(|bytes| bytes.as_u64()));
     Ok(DataCaches {
         footers: FooterCache::new(cache.metadata_bytes.as_u64() / 4),
         pages: Pages {

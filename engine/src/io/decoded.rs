@@ -61,7 +61,7 @@ impl DecodedColumn {
 
 impl Held for DecodedColumn {
     // Columns are large: shards of their own limit would push each other out while others have room.
-    const SHARDS: usize = 1;
+    const SHARDS_MAX: usize = 1;
 
     fn memory_bytes(&self) -> usize {
         self.memory_bytes

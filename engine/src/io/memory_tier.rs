@@ -19,6 +19,9 @@ use super::page::{FileKey, PageKey};
 /// Bytes that a key takes beside what it names, about.
 const KEY_OVERHEAD_BYTES: usize = 128;
 
+/// The least that a shard holds, in bytes: many times the largest page, so that one page does not push the others out.
+const SHARD_BYTES_MIN: u64 = 256 << 20;
+
 /// Names a part of a file.
 pub(crate) trait PartKey: Clone + Debug + Eq + Hash + Send + Sync + 'static {
     /// The file.
@@ -27,8 +30,8 @@ pub(crate) trait PartKey: Clone + Debug + Eq + Hash + Send + Sync + 'static {
 
 /// What a tier holds.
 pub(crate) trait Held: Clone + Debug + Send + Sync + 'static {
-    /// Shards with a lock and a share of the limit each.
-    const SHARDS: usize;
+    /// The most shards, with a lock and a share of the limit each.
+    const SHARDS_MAX: usize;
     /// Its memory, in bytes.
     fn memory_bytes(&self) -> usize;
 }
@@ -40,7 +43,7 @@ impl PartKey for PageKey {
 }
 
 impl Held for Bytes {
-    const SHARDS: usize = 4;
+    const SHARDS_MAX: usize = 4;
 
     fn memory_bytes(&self) -> usize {
         self.len()
@@ -53,6 +56,7 @@ pub(crate) struct MemoryTier<K: PartKey, V: Held> {
     parts: Cache<K, V>,
     watch: Arc<Watch<K, V>>,
     capacity_bytes: u64,
+    shards: usize,
 }
 
 /// Pages in memory.
@@ -96,13 +100,14 @@ impl<K: PartKey, V: Held> MemoryTier<K, V> {
     pub(crate) fn new(capacity_bytes: u64) -> Self {
         let watch = Arc::new(Watch { by_file: Mutex::default(), evictions: AtomicU64::new(0), held: PhantomData });
         let capacity = usize::try_from(capacity_bytes).unwrap_or(usize::MAX);
-        let parts = CacheBuilder::new(capacity.max(V::SHARDS))
-            .with_shards(V::SHARDS)
+        let shards = (capacity_bytes / SHARD_BYTES_MIN).clamp(1, V::SHARDS_MAX as u64) as usize;
+        let parts = CacheBuilder::new(capacity.max(1))
+            .with_shards(shards)
             .with_eviction_config(S3FifoConfig::default())
             .with_weighter(|key: &K, part: &V| key_bytes(key) + part.memory_bytes())
             .with_event_listener(Arc::clone(&watch) as Arc<dyn EventListener<Key = K, Value = V>>)
             .build();
-        Self { parts, watch, capacity_bytes }
+        Self { parts, watch, capacity_bytes, shards }
     }
 
     /// The part, if it is here.
@@ -117,7 +122,7 @@ impl<K: PartKey, V: Held> MemoryTier<K, V> {
 
     /// Whether something of this size would be kept: above a shard's share it would push everything out and not fit either.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
-        bytes.saturating_mul(V::SHARDS as u64) <= self.capacity_bytes
+        bytes.saturating_mul(self.shards as u64) <= self.capacity_bytes
     }
 
     /// Keeps a part. It must own its memory: a slice of a larger buffer would hold all of it.

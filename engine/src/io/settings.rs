@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 
 use super::query_io::Prices;
 use crate::settings::machine_memory_bytes;
+use crate::{Error, Result};
 
 /// What is kept between queries, and how much is read ahead.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -77,11 +78,34 @@ impl Default for PriceSettings {
 }
 
 impl PriceSettings {
-    pub(crate) fn prices(&self) -> Prices {
-        Prices {
-            get_usd: self.get_usd_per_1000 / 1000.0,
-            put_usd: self.put_usd_per_1000 / 1000.0,
-            egress_usd_per_byte: self.egress_usd_per_gb / 1e9,
+    /// # Errors
+    /// When one of them is negative or no number.
+    pub(crate) fn prices(&self) -> Result<Prices> {
+        let price = |name: &str, usd: f64, unit: f64| match usd.is_finite() && usd >= 0.0 {
+            true => Ok(usd / unit),
+            false => Err(Error::Settings {
+                setting: format!("prices.{name}"),
+                message: format!("{usd} is no price: expected US dollars, 0 or more"),
+            }),
+        };
+        Ok(Prices {
+            get_usd: price("get_usd_per_1000", self.get_usd_per_1000, 1e3)?,
+            put_usd: price("put_usd_per_1000", self.put_usd_per_1000, 1e3)?,
+            egress_usd_per_byte: price("egress_usd_per_gb", self.egress_usd_per_gb, 1e9)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_that_is_none_names_its_setting() {
+        assert!(PriceSettings::default().prices().is_ok());
+        for usd in [-0.1, f64::NAN, f64::INFINITY] {
+            let error = PriceSettings { put_usd_per_1000: usd, ..PriceSettings::default() }.prices().unwrap_err();
+            assert!(error.to_string().contains("prices.put_usd_per_1000"), "{error}");
         }
     }
 }

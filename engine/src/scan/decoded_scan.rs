@@ -34,10 +34,12 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowS
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::basic::Type as PhysicalType;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::defaults::MissingColumns;
 use super::opened::OpenedFile;
+use crate::Error;
 use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory, Reservation};
 
 /// Bytes of a value that is not of fixed width, beside its text: a view.
@@ -323,7 +325,7 @@ impl GroupReader {
                 (columns.collect::<Option<Vec<_>>>(), run.len())
             }
             Source::Decoded { batches, missing, kept } => {
-                let Some(decoded) = batches.try_next().await.map_err(DataFusionError::from)? else {
+                let Some(decoded) = batches.try_next().await.map_err(|error| damaged(error, &self.split.file))? else {
                     self.finish();
                     return Ok(None);
                 };
@@ -354,6 +356,14 @@ impl GroupReader {
             let key = self.split.key(self.row_group, self.split.columns[*position]);
             self.split.scan.readers.decoded().insert(key, DecodedColumn::new(batches));
         }
+    }
+}
+
+/// An error of the decoder: one of ours that came through it, or a file that is not what it says.
+fn damaged(error: ParquetError, file: &DataFile) -> DataFusionError {
+    match error {
+        ParquetError::External(_) => error.into(),
+        other => Error::DamagedFile { location: file.location.to_string(), reason: other.to_string() }.into(),
     }
 }
 

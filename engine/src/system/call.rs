@@ -67,7 +67,7 @@ async fn evict(
 ) -> Result<usize> {
     let caches = engine.scan_caches();
     let pages = &caches.data.pages.cache;
-    let memory_only = match tier {
+    let memory_only = match tier.map(str::to_lowercase).as_deref() {
         None | Some("all") => false,
         Some("memory") => true,
         Some(other) => return Err(Error::Invalid(format!("tier => '{other}': expected 'memory' or 'all'"))),
