@@ -13,6 +13,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
 
+use crate::admission::Admission;
 use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::io::{
     Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
@@ -38,6 +39,7 @@ pub struct Engine {
     memory_limit_bytes: u64,
     prices: Prices,
     query_log: Arc<QueryLog>,
+    admission: Arc<Admission>,
     hydrate_pages: bool,
     pointers: TablePointers,
     caches: Arc<ScanCaches>,
@@ -67,6 +69,7 @@ impl Engine {
             memory_limit_bytes: settings.memory.limit_bytes(),
             prices: settings.prices.prices()?,
             query_log: Arc::default(),
+            admission: Admission::new(settings.admission.clone()),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
             caches: Arc::new(caches),
@@ -102,8 +105,12 @@ impl Engine {
     }
 
     async fn run(self: &Arc<Self>, sql: &str, session: &Session, query: &Arc<QueryContext>) -> Result<Answer> {
-        match statement::parse(sql)? {
-            Statement::Query(statement) => self.rows(statement, session, query).await.map(Answer::Rows),
+        let statement = match statement::parse(sql)? {
+            Statement::Query(statement) => return self.rows(statement, session, query).await.map(Answer::Rows),
+            other => other,
+        };
+        query.becomes("RUNNING");
+        match statement {
             Statement::Insert(insert) => write::insert(self, insert, session, query).await.map(Answer::Done),
             Statement::Call(procedure) => system::call(self, &procedure, session, query).await,
             other => ddl::execute(self, other, session, query).await,
@@ -251,6 +258,11 @@ impl Engine {
     /// Tables that were loaded lately.
     pub(crate) fn pointers(&self) -> &TablePointers {
         &self.pointers
+    }
+
+    /// Who may run.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     pub(crate) fn query_log(&self) -> &QueryLog {

@@ -71,6 +71,14 @@ pub enum Error {
         /// What would have gone beyond it.
         message: String,
     },
+    /// The server has no room for the query now; later it may.
+    #[error("the server is busy: {message} (setting {setting}). Try again later")]
+    Overloaded {
+        /// The setting's full key.
+        setting: &'static str,
+        /// What there is too much of.
+        message: String,
+    },
     /// The client, or an operator, stopped the query.
     #[error("the query was cancelled")]
     Cancelled,

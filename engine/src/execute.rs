@@ -1,4 +1,5 @@
-//! From a physical plan to a stream of rows. Nothing runs before the first poll; dropping the stream stops it.
+//! From a physical plan to a stream of rows. Nothing runs before the first poll, and before it is admitted; dropping the
+//! stream stops it.
 //!
 //! A hash join holds its build side in memory. A query that runs out of memory before it gave its first batch is run again
 //! with sort-merge joins, which spill; the tables stay pinned, so the answer is the same.
@@ -6,6 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -15,6 +17,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::plan::Planned;
 use crate::query::QueryContext;
+use crate::scan::IcebergSource;
 use crate::{Engine, Result};
 
 type Batches =
@@ -24,8 +27,21 @@ impl Engine {
     /// Runs a plan in this process.
     pub(crate) fn execute(&self, planned: Planned, query: &Arc<QueryContext>) -> Result<SendableRecordBatchStream> {
         let schema = planned.physical.schema();
-        let id = query.id().to_owned();
-        let stream = futures::stream::once(async move { start(planned, &id).await }).try_flatten();
+        let (query, admission) = (Arc::clone(query), Arc::clone(self.admission()));
+        let stream = futures::stream::once(async move {
+            let slot = match reads_tables(&planned.physical) {
+                true => Some(admission.admit(query.tenant(), || query.becomes("QUEUED")).await?),
+                false => None,
+            };
+            query.becomes("RUNNING");
+            let batches = start(planned, query.id()).await?;
+            // The slot is free when the last batch was given, or the stream is dropped.
+            let running = futures::stream::unfold((batches, slot), |(mut batches, slot)| async move {
+                batches.next().await.map(|batch| (batch, (batches, slot)))
+            });
+            Ok::<_, DataFusionError>(running)
+        });
+        let stream = stream.try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
 }
@@ -52,6 +68,11 @@ async fn again_with_spilling_joins(state: &SessionState, logical: &LogicalPlan) 
     let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
     let physical = state.create_physical_plan(logical).await?;
     Ok(Box::pin(execute_stream(physical, task_context(&state))?))
+}
+
+fn reads_tables(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let source = plan.downcast_ref::<DataSourceExec>().and_then(|scan| scan.downcast_to_file_source::<IcebergSource>());
+    source.is_some() || plan.children().into_iter().any(reads_tables)
 }
 
 fn task_context(state: &SessionState) -> Arc<TaskContext> {

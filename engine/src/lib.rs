@@ -5,6 +5,7 @@
 //! ```
 //! Data flows one way, left to right. Planning does no data-file I/O; execution does no catalog I/O.
 
+mod admission;
 mod answer;
 mod columns;
 mod ddl;
@@ -25,6 +26,7 @@ mod query;
 mod scan;
 mod session;
 mod settings;
+mod sizes;
 pub mod statement;
 mod system;
 pub mod types;
@@ -38,5 +40,5 @@ pub use names::{TableName, namespace};
 pub use query::{QueryContext, QueryStats};
 pub use scan::{IcebergSource, ScanCodec};
 pub use session::Session;
-pub use settings::{CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings};
+pub use settings::{AdmissionSettings, CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings};
 pub use write::IngestMode;

@@ -104,6 +104,11 @@ impl QueryContext {
         self.log.end(&self.id, state, error, self.stats());
     }
 
+    /// Tells the log what the query does now.
+    pub(crate) fn becomes(&self, state: &'static str) {
+        self.log.becomes(&self.id, state);
+    }
+
     /// What the query's data reads share.
     pub(crate) fn io(&self) -> &Arc<QueryIo> {
         &self.io

@@ -1,12 +1,15 @@
 //! What an operator may change about the engine: plain values with defaults, read by the server from `polynya.toml`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use polynya_catalog::CatalogSettings;
 
 pub use crate::io::{CacheSettings, PriceSettings};
+
+const FOUR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 
 /// Everything the engine can be told. Unknown keys are errors.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -22,6 +25,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// How queries run.
     pub execution: ExecutionSettings,
+    /// How many queries run at once, and how many wait.
+    pub admission: AdmissionSettings,
     /// What is kept between queries, and read ahead.
     pub cache: CacheSettings,
     /// What the object store charges.
@@ -33,10 +38,12 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct MemorySettings {
     /// The memory that all queries together may hold, in bytes. Default: 60% of the machine's.
+    #[serde(deserialize_with = "crate::sizes::optional")]
     pub limit: Option<ByteSize>,
     /// Folder for what joins, sorts and aggregates spill. Default: the system's temporary folder.
     pub spill_dir: Option<PathBuf>,
     /// The disk that all queries together may fill by spilling, in bytes. Default: 100 GiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
     pub spill_limit: ByteSize,
 }
 
@@ -59,6 +66,27 @@ impl MemorySettings {
 pub struct ExecutionSettings {
     /// Partitions that one query is divided into. Default: the number of cores.
     pub target_partitions: Option<usize>,
+}
+
+/// How many queries run at once, and how many wait.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionSettings {
+    /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running.
+    /// Default: four for each core, at least 8.
+    pub max_running: NonZeroUsize,
+    /// Queries that wait; more are turned away. Default: 1,000.
+    pub max_queued: usize,
+    /// How long a query waits before it is turned away, in seconds. Default: 300.
+    pub queue_timeout_s: u64,
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let running = cores.saturating_mul(FOUR).max(FOUR.saturating_add(4));
+        Self { max_running: running, max_queued: 1_000, queue_timeout_s: 300 }
+    }
 }
 
 /// The memory of this machine or container, in bytes; 8 GiB where it cannot be told.

@@ -13,20 +13,26 @@ use crate::{Error, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// Memory for pages of data files, in bytes; 0 keeps none. Default: 1 GiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
     pub memory_bytes: ByteSize,
     /// Memory for decoded columns of data files, in bytes; 0 keeps none. Default: 15% of the machine's memory.
+    #[serde(deserialize_with = "crate::sizes::optional")]
     pub decoded_bytes: Option<ByteSize>,
     /// Memory for decoded table metadata, manifests and Parquet footers, in bytes. Default: 512 MiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
     pub metadata_bytes: ByteSize,
     /// Folder on fast local disk for pages; it survives restarts, and one process uses it. Default: none, memory only.
     pub disk_dir: Option<PathBuf>,
     /// Disk for pages, in bytes. Default: 50 GiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
     pub disk_bytes: ByteSize,
     /// Memory for pages that running queries have asked for ahead of their need, in bytes; 0 reads nothing ahead.
     /// Default: 256 MiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
     pub prefetch_bytes: ByteSize,
     /// Bytes between two wanted ranges that one request reads through. Default: as measured latency, bandwidth and the
     /// price of a request make it cheapest.
+    #[serde(deserialize_with = "crate::sizes::optional")]
     pub gap_bytes: Option<ByteSize>,
     /// How old a table's metadata may be before a query asks the catalog again, in milliseconds. What this process
     /// commits is seen at once. Default: 0, every query asks.

@@ -67,12 +67,19 @@ impl QueryLog {
             tenant: context.tenant().to_owned(),
             user: user.to_owned(),
             statement: statement.chars().take(STATEMENT_CHARS_MAX).collect(),
-            state: "RUNNING",
+            state: "PLANNING",
             error: None,
             started_micros: chrono::Utc::now().timestamp_micros(),
             stats: QueryStats::default(),
         };
         self.state.lock().running.push(Running { context: Arc::downgrade(context), record });
+    }
+
+    /// A statement that has not ended is in another state.
+    pub(crate) fn becomes(&self, id: &str, state: &'static str) {
+        if let Some(running) = self.state.lock().running.iter_mut().find(|running| running.record.id == id) {
+            running.record.state = state;
+        }
     }
 
     /// A statement ended, with this account. Later calls for the same query change nothing.

@@ -1,0 +1,258 @@
+//! Admission: how many queries run at once, who waits for how long, and who is turned away.
+//!
+//! Queries that read tables take a slot for as long as they run; those beyond the limit wait in a queue of their tenant, and a
+//! slot that comes free goes to the tenants in turn (round robin), within a tenant to the one that came first. What reads
+//! no table (SHOW, `system.queries`, constants) never waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::settings::AdmissionSettings;
+use crate::{Error, Result};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    settings: AdmissionSettings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    waiting: usize,
+    next_id: u64,
+    /// Tenants that wait, in the order of their turns; none is without a waiter.
+    tenants: VecDeque<(String, VecDeque<Waiter>)>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: u64,
+    slot: oneshot::Sender<Slot>,
+}
+
+/// The right to run, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    admission: Arc<Admission>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.admission.state.lock().running -= 1;
+        self.admission.fill();
+    }
+}
+
+/// A place in the queue, given up when dropped.
+struct Place<'a> {
+    admission: &'a Admission,
+    tenant: &'a str,
+    id: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.admission.state.lock().remove(self.tenant, self.id);
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(settings: AdmissionSettings) -> Arc<Self> {
+        Arc::new(Self { settings, state: Mutex::default() })
+    }
+
+    /// Waits for a slot; `queued` is called if there is none now.
+    ///
+    /// # Errors
+    /// When the queue is full, or none came free in time.
+    pub(crate) async fn admit(self: &Arc<Self>, tenant: &str, queued: impl FnOnce()) -> Result<Slot> {
+        let (place, slot) = {
+            let mut state = self.state.lock();
+            if state.running < self.settings.max_running.get() && state.waiting == 0 {
+                state.running += 1;
+                return Ok(Slot { admission: Arc::clone(self) });
+            }
+            if state.waiting >= self.settings.max_queued {
+                return Err(Error::Overloaded {
+                    setting: "admission.max_queued",
+                    message: format!("{} queries run and {} wait already", state.running, state.waiting),
+                });
+            }
+            let (sender, slot) = oneshot::channel();
+            let id = state.push(tenant, sender);
+            (Place { admission: self, tenant, id }, slot)
+        };
+        queued();
+        let timeout = Duration::from_secs(self.settings.queue_timeout_s);
+        let slot = tokio::time::timeout(timeout, slot).await;
+        drop(place);
+        match slot {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) => Err(Error::Internal("a place in the queue was lost".to_owned())),
+            Err(_) => Err(Error::Overloaded {
+                setting: "admission.queue_timeout_s",
+                message: format!("the query waited for {} s and none of those before it ended", timeout.as_secs()),
+            }),
+        }
+    }
+
+    /// Gives free slots to those whose turn it is.
+    fn fill(self: &Arc<Self>) {
+        loop {
+            let waiter = {
+                let mut state = self.state.lock();
+                if state.running >= self.settings.max_running.get() {
+                    return;
+                }
+                let Some(waiter) = state.pop() else { return };
+                state.running += 1;
+                waiter
+            };
+            // A waiter that left lets its slot fall: that fills it again, so nothing is left to do here.
+            let _ = waiter.slot.send(Slot { admission: Arc::clone(self) });
+        }
+    }
+}
+
+impl State {
+    fn push(&mut self, tenant: &str, slot: oneshot::Sender<Slot>) -> u64 {
+        self.next_id += 1;
+        self.waiting += 1;
+        let waiter = Waiter { id: self.next_id, slot };
+        match self.tenants.iter_mut().find(|(name, _)| name == tenant) {
+            Some((_, waiters)) => waiters.push_back(waiter),
+            None => self.tenants.push_back((tenant.to_owned(), VecDeque::from([waiter]))),
+        }
+        self.next_id
+    }
+
+    /// The one whose turn it is.
+    fn pop(&mut self) -> Option<Waiter> {
+        let (tenant, mut waiters) = self.tenants.pop_front()?;
+        let waiter = waiters.pop_front()?;
+        self.waiting -= 1;
+        if !waiters.is_empty() {
+            self.tenants.push_back((tenant, waiters));
+        }
+        Some(waiter)
+    }
+
+    /// Takes one off the queue, if it is there.
+    fn remove(&mut self, tenant: &str, id: u64) {
+        let Some(at) = self.tenants.iter().position(|(name, _)| name == tenant) else { return };
+        let waiters = &mut self.tenants[at].1;
+        if let Some(place) = waiters.iter().position(|waiter| waiter.id == id) {
+            waiters.remove(place);
+            self.waiting -= 1;
+        }
+        if self.tenants[at].1.is_empty() {
+            self.tenants.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    fn admission(running: usize, queued: usize) -> Arc<Admission> {
+        Admission::new(AdmissionSettings {
+            max_running: NonZeroUsize::new(running).unwrap(),
+            max_queued: queued,
+            queue_timeout_s: 1,
+        })
+    }
+
+    async fn settle() {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn tenants_take_turns_and_within_one_the_first_is_first() {
+        let admission = admission(1, 100);
+        let held = admission.admit("a", || {}).await.unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for name in ["a1", "a2", "a3", "b1", "c1", "b2"] {
+            let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                let _slot = admission.admit(&name[..1], || {}).await.unwrap();
+                order.lock().push(name);
+                tokio::task::yield_now().await;
+            }));
+            settle().await;
+        }
+        drop(held);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock(), ["a1", "b1", "c1", "a2", "b2", "a3"]);
+        let state = admission.state.lock();
+        assert_eq!((state.running, state.waiting, state.tenants.len()), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_and_a_long_wait_name_their_settings() {
+        let admission = admission(1, 1);
+        let held = admission.admit("a", || {}).await.unwrap();
+        let waiting = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.admit("a", || {}).await.map(drop) }
+        });
+        settle().await;
+        let full = admission.admit("b", || {}).await.unwrap_err();
+        assert!(full.to_string().contains("admission.max_queued"), "{full}");
+        let late = waiting.await.unwrap().unwrap_err();
+        assert!(late.to_string().contains("admission.queue_timeout_s"), "{late}");
+        drop(held);
+        drop(admission.admit("a", || {}).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_queue_takes_no_slot() {
+        let admission = admission(1, 10);
+        let held = admission.admit("a", || {}).await.unwrap();
+        for _ in 0..3 {
+            let task = tokio::spawn({
+                let admission = Arc::clone(&admission);
+                async move { admission.admit("a", || {}).await.map(drop) }
+            });
+            settle().await;
+            task.abort();
+            let _ = task.await;
+        }
+        assert_eq!(admission.state.lock().waiting, 0);
+        drop(held);
+        assert_eq!(admission.state.lock().running, 0);
+        drop(admission.admit("b", || {}).await.unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn never_more_run_than_may() {
+        let admission = admission(3, 1000);
+        let tasks = (0..300).map(|number| {
+            let admission = Arc::clone(&admission);
+            tokio::spawn(async move {
+                let _slot = admission.admit(if number % 3 == 0 { "a" } else { "b" }, || {}).await.unwrap();
+                assert!(admission.state.lock().running <= 3);
+                tokio::task::yield_now().await;
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        assert_eq!(admission.state.lock().running, 0);
+    }
+}
