@@ -256,6 +256,14 @@ def test_warming_reads_once_what_a_query_would_read(server, proxy, expected):
     assert proxy.counters()["data"]["gets"] > 0
 
 
+def test_what_is_forgotten_takes_no_room(server, expected):
+    for _ in range(3):
+        assert answers(server) == expected
+        evict(server)
+        held = dict(server.rows("SELECT tier, bytes FROM system.cache"))
+        assert (held["decoded"], held["memory"]) == (0, 0), held
+
+
 def test_what_this_server_writes_needs_no_footer_read(server, proxy):
     server.run("CREATE SCHEMA IF NOT EXISTS lake.hydrated",
                "CREATE TABLE lake.hydrated.t AS SELECT * FROM lake.tpch_sf0_1.nation")

@@ -179,7 +179,8 @@ async fn decode<T: Send + 'static>(
     let owned = location.to_string();
     match tokio::task::spawn_blocking(move || work(&owned)).await {
         Ok(result) => result,
-        Err(error) => Err(malformed(location, kind, error)),
+        // A decoder that panics on damaged bytes: the panic is in the log.
+        Err(_) => Err(malformed(location, kind, "its contents cannot be decoded".to_owned())),
     }
 }
 

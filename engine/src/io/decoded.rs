@@ -62,6 +62,7 @@ impl DecodedColumn {
 impl Held for DecodedColumn {
     // Columns are large: shards of their own limit would push each other out while others have room.
     const SHARDS_MAX: usize = 1;
+    const USES: u8 = 1;
 
     fn memory_bytes(&self) -> usize {
         self.memory_bytes

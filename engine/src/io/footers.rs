@@ -159,6 +159,7 @@ fn decode(end: &Bytes, file: &DataFile, mapping: &ColumnMapping) -> Result<Parqu
     let options = ParquetMetaDataOptions::new().with_schema(renamed);
     let decoded = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))
         .map_err(|error| unreadable(file, &error))?;
+    within_file(&decoded, file)?;
     // The writer's own Arrow schema is left out: it knows columns by their old names, and Iceberg's types come from Parquet's.
     let about = decoded.file_metadata();
     let about = FileMetaData::new(
@@ -173,7 +174,51 @@ fn decode(end: &Bytes, file: &DataFile, mapping: &ColumnMapping) -> Result<Parqu
     let mut reader =
         ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Optional);
     reader.read_page_indexes_sized(end, file.key.size_bytes).map_err(|error| unreadable(file, &error))?;
-    reader.finish().map_err(|error| unreadable(file, &error))
+    let metadata = reader.finish().map_err(|error| unreadable(file, &error))?;
+    pages_within_file(&metadata, file)?;
+    Ok(metadata)
+}
+
+/// Checks that column chunks and indexes lie within the file: what reads them takes that for granted.
+fn within_file(metadata: &ParquetMetaData, file: &DataFile) -> Result<()> {
+    let outside = |what: &str| Err(damaged(file, format!("its footer names {what} that is not within the file")));
+    for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        if !lies_within(start, chunk.compressed_size(), file.key.size_bytes) {
+            return outside("a column");
+        }
+        let indexes = [
+            (chunk.column_index_offset(), chunk.column_index_length()),
+            (chunk.offset_index_offset(), chunk.offset_index_length()),
+        ];
+        for (offset, length) in indexes {
+            if offset.is_some() != length.is_some()
+                || !lies_within(offset.unwrap_or(0), length.unwrap_or(0).into(), file.key.size_bytes)
+            {
+                return outside("a page index");
+            }
+        }
+    }
+    if metadata.row_groups().iter().any(|group| group.num_rows() < 0) {
+        return Err(damaged(file, "a row group has less than no rows".to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks that the pages of the offset index lie within the file.
+fn pages_within_file(metadata: &ParquetMetaData, file: &DataFile) -> Result<()> {
+    let chunks = metadata.offset_index().into_iter().flatten().flatten();
+    let mut pages = chunks.flat_map(|chunk| chunk.page_locations());
+    if pages.any(|page| !lies_within(page.offset, page.compressed_page_size.into(), file.key.size_bytes)) {
+        return Err(damaged(file, "its page index names a page that is not within the file".to_owned()));
+    }
+    Ok(())
+}
+
+fn lies_within(start: i64, length: i64, size: u64) -> bool {
+    let end =
+        u64::try_from(start).ok().zip(u64::try_from(length).ok()).and_then(|(start, length)| start.checked_add(length));
+    end.is_some_and(|end| end <= size)
 }
 
 fn damaged(file: &DataFile, reason: String) -> Error {
@@ -182,4 +227,85 @@ fn damaged(file: &DataFile, reason: String) -> Error {
 
 fn unreadable(file: &DataFile, error: &ParquetError) -> Error {
     damaged(file, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashMap;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+    use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    use polynya_catalog::Storage;
+
+    use super::super::query_io::{IoLimits, Prices, QueryIo};
+    use super::*;
+
+    fn written() -> Bytes {
+        let field = |name: &str, data_type, id: &str| {
+            let id = [("PARQUET:field_id".to_owned(), id.to_owned())];
+            Field::new(name, data_type, false).with_metadata(id.into())
+        };
+        let fields = vec![field("id", DataType::Int64, "1"), field("name", DataType::Utf8, "2")];
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..500));
+        let names: ArrayRef =
+            Arc::new(StringArray::from_iter_values((0..500).map(|number| format!("name {}", number % 7))));
+        let batch = RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), vec![ids, names]).unwrap();
+        let properties =
+            WriterProperties::builder().set_data_page_row_count_limit(100).set_write_batch_size(50).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap().into()
+    }
+
+    #[test]
+    fn a_damaged_footer_is_an_error_or_harmless_and_never_a_panic() {
+        let bytes = written();
+        let fields = [
+            NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long)),
+            NestedField::required(2, "name", Type::Primitive(PrimitiveType::String)),
+        ];
+        let schema = Schema::builder().with_fields(fields.map(Arc::new)).build().unwrap();
+        let mapping = ColumnMapping::new("t".to_owned(), Arc::new(schema), None).unwrap();
+        let storage = Storage::new(&HashMap::new()).unwrap();
+        let location: Arc<str> = Arc::from("memory://bucket/file.parquet");
+        let key = FileKey { name: Arc::clone(&location), size_bytes: bytes.len() as u64 };
+        let io = QueryIo::new(CacheMode::Off, IoLimits::default(), Prices::default());
+        let file = DataFile { location, key, storage, io };
+        let metadata = decode(&bytes, &file, &mapping).unwrap();
+        assert!(metadata.offset_index().is_some() && metadata.row_group(0).num_rows() == 500);
+        // Both indexes and the footer.
+        let start =
+            metadata.row_group(0).columns().iter().filter_map(|chunk| chunk.column_index_offset()).min().unwrap();
+        let mut refused = 0;
+        for position in start as usize..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.to_vec();
+                damaged[position] ^= 1 << bit;
+                let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    decode(&Bytes::from(damaged), &file, &mapping).map(|metadata| {
+                        let layout = Layout::new(&metadata);
+                        metadata
+                            .row_group(0)
+                            .columns()
+                            .iter()
+                            .map(|chunk| layout.covering(&range(chunk)).len())
+                            .sum::<usize>()
+                    })
+                }));
+                let decoded = decoded.unwrap_or_else(|_| panic!("byte {position}, bit {bit}"));
+                refused += usize::from(decoded.is_err());
+            }
+        }
+        assert!(refused > 1000, "{refused}");
+    }
+
+    fn range(chunk: &parquet::file::metadata::ColumnChunkMetaData) -> std::ops::Range<u64> {
+        let (start, length) = chunk.byte_range();
+        start..start + length
+    }
 }

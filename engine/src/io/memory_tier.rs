@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use foyer::{Cache, CacheBuilder, Event, EventListener, S3FifoConfig};
@@ -32,6 +32,8 @@ pub(crate) trait PartKey: Clone + Debug + Eq + Hash + Send + Sync + 'static {
 pub(crate) trait Held: Clone + Debug + Send + Sync + 'static {
     /// The most shards, with a lock and a share of the limit each.
     const SHARDS_MAX: usize;
+    /// How often a part must be asked for after it came, to count as in use.
+    const USES: u8;
     /// Its memory, in bytes.
     fn memory_bytes(&self) -> usize;
 }
@@ -44,6 +46,8 @@ impl PartKey for PageKey {
 
 impl Held for Bytes {
     const SHARDS_MAX: usize = 4;
+    // A scan that reads ahead may ask for a page that it brought itself: once is not use.
+    const USES: u8 = 2;
 
     fn memory_bytes(&self) -> usize {
         self.len()
@@ -67,6 +71,8 @@ pub(crate) type PageTier = MemoryTier<PageKey, Bytes>;
 struct Watch<K, V> {
     by_file: Mutex<HashMap<FileKey, HashSet<K>>>,
     evictions: AtomicU64,
+    /// While everything is forgotten on purpose, nothing leaves for lack of room.
+    clearing: AtomicBool,
     held: PhantomData<fn(V)>,
 }
 
@@ -75,7 +81,7 @@ impl<K: PartKey, V: Held> EventListener for Watch<K, V> {
     type Value = V;
 
     fn on_leave(&self, reason: Event, key: &K, _part: &V) {
-        if reason == Event::Evict {
+        if reason == Event::Evict && !self.clearing.load(Relaxed) {
             self.evictions.fetch_add(1, Relaxed);
         }
         if reason != Event::Replace {
@@ -98,12 +104,17 @@ fn key_bytes(key: &impl PartKey) -> usize {
 impl<K: PartKey, V: Held> MemoryTier<K, V> {
     /// A tier that holds at most `capacity_bytes`; 0 keeps nothing.
     pub(crate) fn new(capacity_bytes: u64) -> Self {
-        let watch = Arc::new(Watch { by_file: Mutex::default(), evictions: AtomicU64::new(0), held: PhantomData });
+        let watch = Arc::new(Watch {
+            by_file: Mutex::default(),
+            evictions: AtomicU64::new(0),
+            clearing: AtomicBool::new(false),
+            held: PhantomData,
+        });
         let capacity = usize::try_from(capacity_bytes).unwrap_or(usize::MAX);
         let shards = (capacity_bytes / SHARD_BYTES_MIN).clamp(1, V::SHARDS_MAX as u64) as usize;
         let parts = CacheBuilder::new(capacity.max(1))
             .with_shards(shards)
-            .with_eviction_config(S3FifoConfig::default())
+            .with_eviction_config(S3FifoConfig { small_to_main_freq_threshold: V::USES, ..S3FifoConfig::default() })
             .with_weighter(|key: &K, part: &V| key_bytes(key) + part.memory_bytes())
             .with_event_listener(Arc::clone(&watch) as Arc<dyn EventListener<Key = K, Value = V>>)
             .build();
@@ -141,8 +152,12 @@ impl<K: PartKey, V: Held> MemoryTier<K, V> {
         }
     }
 
+    /// Forgets everything.
     pub(crate) fn clear(&self) {
-        self.parts.clear();
+        self.watch.clearing.store(true, Relaxed);
+        // foyer 0.22's clear() goes on counting the bytes of what it drops: the cache would shrink with each call.
+        self.parts.evict_all();
+        self.watch.clearing.store(false, Relaxed);
     }
 
     /// Bytes held.
@@ -201,6 +216,25 @@ mod tests {
         }
         tier.remove_file(&key("a", 0).file);
         assert!((0..10).all(|number| !tier.contains(&key("a", number)) && tier.contains(&key("b", number))));
+    }
+
+    #[test]
+    fn what_is_forgotten_takes_no_room() {
+        let tier = PageTier::new(1 << 20);
+        for round in 0..50 {
+            for page in 0..20 {
+                tier.insert(key(if page % 2 == 0 { "a" } else { "b" }, page), Bytes::from(vec![1; 10_000]));
+                assert!(tier.get(&key(if page % 2 == 0 { "a" } else { "b" }, page)).is_some());
+            }
+            if round % 2 == 0 {
+                tier.clear();
+            } else {
+                tier.remove_file(&key("a", 0).file);
+                tier.remove_file(&key("b", 0).file);
+            }
+            assert_eq!((tier.bytes(), tier.entries(), tier.evictions()), (0, 0, 0), "round {round}");
+            assert!(tier.watch.by_file.lock().is_empty());
+        }
     }
 
     #[test]

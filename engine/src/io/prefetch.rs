@@ -56,6 +56,15 @@ impl Budget {
         Self { permits: Arc::new(Semaphore::new(total as usize)), total }
     }
 
+    /// Leaves out the pages that go beyond the whole budget: of a row group larger than that, its beginning is read ahead.
+    fn cut(&self, pages: &mut Vec<Range<u64>>) {
+        let mut permits = 0;
+        pages.retain(|page| {
+            permits += (page.end - page.start).div_ceil(PERMIT_BYTES);
+            permits <= self.total
+        });
+    }
+
     fn permits_for(&self, bytes: u64) -> u32 {
         u32::try_from(bytes.div_ceil(PERMIT_BYTES).min(self.total)).unwrap_or(u32::MAX)
     }
@@ -126,6 +135,7 @@ impl<F: Foreseen> Run<F> {
         wanted.sort_by_key(|page| page.start);
         wanted.dedup();
         wanted.retain(|range| self.staged.wants(&PageKey::new(&file.key, range)));
+        self.budget.cut(&mut wanted);
         let bytes: u64 = wanted.iter().map(|page| page.end - page.start).sum();
         if bytes == 0 {
             return;

@@ -20,7 +20,6 @@ use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory as _;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, ParquetFileMetrics, RowGroupAccess};
-use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::{ProjectionExprs, Projector};
 use datafusion::physical_expr::utils::reassign_expr_columns;
@@ -34,12 +33,11 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowS
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::basic::Type as PhysicalType;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::defaults::MissingColumns;
+use super::named::{Named, name_file};
 use super::opened::OpenedFile;
-use crate::Error;
 use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory, Reservation};
 
 /// Bytes of a value that is not of fixed width, beside its text: a view.
@@ -68,10 +66,11 @@ impl DecodedScan {
         let scan = Arc::clone(self);
         Box::new(Planner::Open(Box::pin(async move {
             let data_file = scan.readers.file(&file)?;
+            let location = Arc::clone(&data_file.location);
             let footer = scan.readers.footer(&data_file).await?;
             match Split::new(scan, &file, data_file, &footer.metadata)? {
                 Some(split) => Ok(Box::new(Planner::Opened(Arc::new(split))) as Box<dyn MorselPlanner>),
-                None => otherwise.plan_file(file),
+                None => Ok(Named::new(otherwise.plan_file(file)?, &location) as Box<dyn MorselPlanner>),
             }
         })))
     }
@@ -210,7 +209,7 @@ impl Split {
             Source::Taken(runs(&access, rows))
         } else {
             let missing: Vec<usize> = (0..taken.len()).filter(|position| taken[*position].is_none()).collect();
-            let kept = if selection.is_none() { self.keep(row_group, rows, &missing) } else { None };
+            let kept = if selection.is_none() { self.keep(row_group, rows, &missing) } else { Vec::new() };
             Source::Decoded { batches: Box::pin(self.decode(row_group, &missing, selection)?), missing, kept }
         };
         Ok(GroupReader { split: self, row_group, taken, batch: 0, source })
@@ -235,20 +234,21 @@ impl Split {
         Ok(())
     }
 
-    /// Room to keep the columns that are about to be decoded, if there is some and the query may.
-    fn keep(&self, row_group: usize, rows: usize, missing: &[usize]) -> Option<Kept> {
-        if self.scan.readers.cache_mode() != CacheMode::On {
-            return None;
-        }
-        let bytes = missing.iter().map(|position| {
+    /// Room to keep those of the columns that are about to be decoded for which there is some, if the query may.
+    fn keep(&self, row_group: usize, rows: usize, missing: &[usize]) -> Vec<Option<Kept>> {
+        let may = self.scan.readers.cache_mode() == CacheMode::On;
+        let bytes = |position: &usize| {
             let leaf = leaf_of(&self.opened.metadata, self.columns[*position])?;
             let chunk = self.opened.metadata.row_group(row_group).column(leaf);
             let fixed = self.schema.field(*position).data_type().primitive_width();
             let text = if fixed.is_some() { 0 } else { usize::try_from(chunk.uncompressed_size()).ok()? };
-            Some(rows * fixed.unwrap_or(VIEW_BYTES) + text)
-        });
-        let reservation = self.scan.readers.decoded().reserve(bytes.sum::<Option<usize>>()? as u64)?;
-        Some(Kept { columns: vec![Vec::new(); missing.len()], _reservation: reservation })
+            Some((rows * fixed.unwrap_or(VIEW_BYTES) + text) as u64)
+        };
+        let keep = |position: &usize| {
+            let reservation = self.scan.readers.decoded().reserve(bytes(position)?)?;
+            Some(Kept { batches: Vec::new(), _reservation: reservation })
+        };
+        missing.iter().map(|position| keep(position).filter(|_| may)).collect()
     }
 
     /// Batches of the missing columns.
@@ -301,13 +301,13 @@ struct GroupReader {
 enum Source {
     /// All columns are here: the runs of rows that are left.
     Taken(VecDeque<Range<usize>>),
-    /// Some have to be decoded: those at these positions.
-    Decoded { batches: std::pin::Pin<Box<Batches>>, missing: Vec<usize>, kept: Option<Kept> },
+    /// Some have to be decoded: those at these positions, of which some may be kept.
+    Decoded { batches: std::pin::Pin<Box<Batches>>, missing: Vec<usize>, kept: Vec<Option<Kept>> },
 }
 
-/// What was decoded so far of columns that will be kept.
+/// What was decoded so far of a column that will be kept.
 struct Kept {
-    columns: Vec<Vec<ArrayRef>>,
+    batches: Vec<ArrayRef>,
     _reservation: Reservation,
 }
 
@@ -325,13 +325,14 @@ impl GroupReader {
                 (columns.collect::<Option<Vec<_>>>(), run.len())
             }
             Source::Decoded { batches, missing, kept } => {
-                let Some(decoded) = batches.try_next().await.map_err(|error| damaged(error, &self.split.file))? else {
+                let Some(decoded) =
+                    batches.try_next().await.map_err(|error| name_file(error.into(), &self.split.file.location))?
+                else {
                     self.finish();
                     return Ok(None);
                 };
-                if let Some(kept) = kept {
-                    let columns = kept.columns.iter_mut().zip(decoded.columns());
-                    columns.for_each(|(column, decoded)| column.push(Arc::clone(decoded)));
+                for (kept, column) in kept.iter_mut().zip(decoded.columns()) {
+                    kept.iter_mut().for_each(|kept| kept.batches.push(Arc::clone(column)));
                 }
                 let rows = decoded.num_rows();
                 let columns = self.taken.iter().enumerate().map(|(position, taken)| match taken {
@@ -351,19 +352,11 @@ impl GroupReader {
     /// Keeps what was decoded.
     fn finish(&mut self) {
         let Source::Decoded { missing, kept, .. } = &mut self.source else { return };
-        let Some(kept) = kept.take() else { return };
-        for (position, batches) in missing.iter().zip(kept.columns) {
+        for (position, kept) in missing.iter().zip(std::mem::take(kept)) {
+            let Some(kept) = kept else { continue };
             let key = self.split.key(self.row_group, self.split.columns[*position]);
-            self.split.scan.readers.decoded().insert(key, DecodedColumn::new(batches));
+            self.split.scan.readers.decoded().insert(key, DecodedColumn::new(kept.batches));
         }
-    }
-}
-
-/// An error of the decoder: one of ours that came through it, or a file that is not what it says.
-fn damaged(error: ParquetError, file: &DataFile) -> DataFusionError {
-    match error {
-        ParquetError::External(_) => error.into(),
-        other => Error::DamagedFile { location: file.location.to_string(), reason: other.to_string() }.into(),
     }
 }
 

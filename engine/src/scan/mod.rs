@@ -19,6 +19,7 @@ mod literals;
 mod manifest;
 mod manifest_cache;
 mod manifest_list;
+mod named;
 mod opened;
 mod partition_bounds;
 mod planning;

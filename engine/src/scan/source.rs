@@ -29,6 +29,7 @@ use super::defaults::MissingColumns;
 use super::file::IcebergFile;
 use super::foresight::Foresight;
 use super::manifest::PartitionConstants;
+use super::named::Named;
 use super::schema_mapping::ColumnMapping;
 use crate::io::{BATCH_ROWS, CacheMode, PrefetchHandle, ReaderFactory};
 
@@ -321,8 +322,8 @@ impl Debug for IcebergMorselizer {
 
 impl Morselizer for IcebergMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        let constants = match IcebergFile::of(&file) {
-            Some(file) => file.constants.clone(),
+        let (constants, location) = match IcebergFile::of(&file) {
+            Some(file) => (file.constants.clone(), Arc::clone(&file.location)),
             None => {
                 return internal_err!("a scan of {} met a file that it did not plan", self.source.scan.mapping.table());
             }
@@ -330,7 +331,7 @@ impl Morselizer for IcebergMorselizer {
         let inner = self.inner(constants.as_ref())?;
         match &self.decoded {
             Some(decoded) => Ok(decoded.plan_file(file, inner)),
-            None => inner.plan_file(file),
+            None => Ok(Named::new(inner.plan_file(file)?, &location)),
         }
     }
 }
