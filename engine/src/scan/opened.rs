@@ -82,7 +82,7 @@ impl OpenedFile {
         let (start, length) = self.metadata.row_group(row_group).column(leaf).byte_range();
         let index = self.metadata.offset_index().and_then(|index| index.get(row_group)?.get(leaf));
         let (RowGroupAccess::Selection(selection), Some(index)) = (access, index) else {
-            return if access.should_scan() { vec![start..start + length] } else { Vec::new() };
+            return access.should_scan().then_some(start..start + length).into_iter().collect();
         };
         let pages = index.page_locations();
         let selected = selection.scan_ranges(pages);
