@@ -9,8 +9,6 @@ use polynya_catalog::CatalogSettings;
 
 pub use crate::io::{CacheSettings, PriceSettings};
 
-const FOUR: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
-
 /// Everything the engine can be told. Unknown keys are errors.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,7 +71,7 @@ pub struct ExecutionSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
     /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running.
-    /// Default: four for each core, at least 8.
+    /// Default: eight for each core, at least 32.
     pub max_running: NonZeroUsize,
     /// Queries that wait; more are turned away. Default: 1,000.
     pub max_queued: usize,
@@ -83,8 +81,9 @@ pub struct AdmissionSettings {
 
 impl Default for AdmissionSettings {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let running = cores.saturating_mul(FOUR).max(FOUR.saturating_add(4));
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        // Many of them may be results that a client has left half read.
+        let running = NonZeroUsize::new((cores * 8).max(32)).unwrap_or(NonZeroUsize::MIN);
         Self { max_running: running, max_queued: 1_000, queue_timeout_s: 300 }
     }
 }
