@@ -13,6 +13,8 @@
 mod attempt;
 mod change;
 mod conflict;
+#[cfg(test)]
+mod faulty_catalog;
 mod manifests;
 mod merge;
 mod outcome;
