@@ -9,14 +9,12 @@
 //! those parts are decoded, and nothing is kept. Files that this cannot read (nested columns, bloom filters, INT96) go to
 //! DataFusion's own morselizer.
 
-use std::collections::VecDeque;
 use std::fmt::{self, Debug, Formatter};
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::{Result, internal_datafusion_err, internal_err};
+use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory as _;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, ParquetFileMetrics, RowGroupAccess};
@@ -27,18 +25,19 @@ use datafusion::physical_expr_common::physical_expr::snapshot_generation;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt};
 use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::defaults::MissingColumns;
-use super::named::{Named, name_file};
+use super::named::Named;
 use super::opened::OpenedFile;
-use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory, Reservation};
+use super::row_group::{Batches, GroupReader, Kept, Source, rows_left};
+use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory};
 
 /// Bytes of a value that is not of fixed width, beside its text: a view.
 const VIEW_BYTES: usize = 16;
@@ -123,11 +122,11 @@ impl Morsel for SplitMorsel {
 }
 
 /// The row groups of a file that one partition reads.
-struct Split {
+pub(super) struct Split {
     scan: Arc<DecodedScan>,
     /// For the reader.
     planned: PartitionedFile,
-    file: DataFile,
+    pub(super) file: DataFile,
     opened: OpenedFile,
     arrow: ArrowReaderMetadata,
     /// The columns that are read, as positions among the file's; ascending.
@@ -206,13 +205,13 @@ impl Split {
         };
         self.count(row_group, &access, &taken)?;
         let source = if complete || !access.should_scan() {
-            Source::Taken(runs(&access, rows))
+            Source::Taken(rows_left(&access, rows))
         } else {
             let missing: Vec<usize> = (0..taken.len()).filter(|position| taken[*position].is_none()).collect();
             let kept = if selection.is_none() { self.keep(row_group, rows, &missing) } else { Vec::new() };
             Source::Decoded { batches: Box::pin(self.decode(row_group, &missing, selection)?), missing, kept }
         };
-        Ok(GroupReader { split: self, row_group, taken, batch: 0, source })
+        Ok(GroupReader::new(self, row_group, taken, source))
     }
 
     /// The columns that the tier has.
@@ -242,11 +241,11 @@ impl Split {
             let chunk = self.opened.metadata.row_group(row_group).column(leaf);
             let fixed = self.schema.field(*position).data_type().primitive_width();
             let text = if fixed.is_some() { 0 } else { usize::try_from(chunk.uncompressed_size()).ok()? };
-            Some((rows * fixed.unwrap_or(VIEW_BYTES) + text) as u64)
+            Some(rows.checked_mul(fixed.unwrap_or(VIEW_BYTES))?.checked_add(text)? as u64)
         };
         let keep = |position: &usize| {
             let reservation = self.scan.readers.decoded().reserve(bytes(position)?)?;
-            Some(Kept { batches: Vec::new(), _reservation: reservation })
+            Some(Kept::new(reservation))
         };
         missing.iter().map(|position| keep(position).filter(|_| may)).collect()
     }
@@ -270,8 +269,13 @@ impl Split {
         })
     }
 
+    /// Leaves a column in the tier, by its position among those that are read.
+    pub(super) fn insert(&self, row_group: usize, position: usize, column: DecodedColumn) {
+        self.scan.readers.decoded().insert(self.key(row_group, self.columns[position]), column);
+    }
+
     /// Columns as the scan gives them.
-    fn project(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    pub(super) fn project(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         let projected = self.projector.project_batch(&batch)?;
@@ -281,82 +285,6 @@ impl Split {
         // A file's columns may be declared nullable where the table's are not.
         let options = RecordBatchOptions::new().with_row_count(Some(projected.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), projected.columns().to_vec(), &options)?)
-    }
-}
-
-type Batches = ParquetRecordBatchStream<Box<dyn AsyncFileReader>>;
-
-/// One row group, batch by batch.
-struct GroupReader {
-    split: Arc<Split>,
-    row_group: usize,
-    /// By position among the split's columns.
-    taken: Vec<Option<DecodedColumn>>,
-    /// Batches given so far.
-    batch: usize,
-    source: Source,
-}
-
-/// What a row group's batches follow.
-enum Source {
-    /// All columns are here: the runs of rows that are left.
-    Taken(VecDeque<Range<usize>>),
-    /// Some have to be decoded: those at these positions, of which some may be kept.
-    Decoded { batches: std::pin::Pin<Box<Batches>>, missing: Vec<usize>, kept: Vec<Option<Kept>> },
-}
-
-/// What was decoded so far of a column that will be kept.
-struct Kept {
-    batches: Vec<ArrayRef>,
-    _reservation: Reservation,
-}
-
-impl GroupReader {
-    fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
-        let next = |mut reader: Self| async move { Ok(reader.next().await?.map(|batch| (batch, reader))) };
-        futures::stream::try_unfold(self, next).boxed()
-    }
-
-    async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let (columns, rows) = match &mut self.source {
-            Source::Taken(runs) => {
-                let Some(run) = runs.pop_front() else { return Ok(None) };
-                let columns = self.taken.iter().flatten().map(|column| slice(column, &run));
-                (columns.collect::<Option<Vec<_>>>(), run.len())
-            }
-            Source::Decoded { batches, missing, kept } => {
-                let Some(decoded) =
-                    batches.try_next().await.map_err(|error| name_file(error.into(), &self.split.file.location))?
-                else {
-                    self.finish();
-                    return Ok(None);
-                };
-                for (kept, column) in kept.iter_mut().zip(decoded.columns()) {
-                    kept.iter_mut().for_each(|kept| kept.batches.push(Arc::clone(column)));
-                }
-                let rows = decoded.num_rows();
-                let columns = self.taken.iter().enumerate().map(|(position, taken)| match taken {
-                    Some(column) => column.batches().get(self.batch).filter(|batch| batch.len() == rows).cloned(),
-                    None => missing.binary_search(&position).ok().map(|at| Arc::clone(decoded.column(at))),
-                });
-                (columns.collect(), rows)
-            }
-        };
-        self.batch += 1;
-        match columns {
-            Some(columns) => self.split.project(columns, rows).map(Some),
-            None => internal_err!("columns of {} differ in their rows", self.split.file.location),
-        }
-    }
-
-    /// Keeps what was decoded.
-    fn finish(&mut self) {
-        let Source::Decoded { missing, kept, .. } = &mut self.source else { return };
-        for (position, kept) in missing.iter().zip(std::mem::take(kept)) {
-            let Some(kept) = kept else { continue };
-            let key = self.split.key(self.row_group, self.split.columns[*position]);
-            self.split.scan.readers.decoded().insert(key, DecodedColumn::new(kept.batches));
-        }
     }
 }
 
@@ -378,60 +306,4 @@ fn leaf_of(metadata: &ParquetMetaData, column: usize) -> Option<usize> {
 fn has_bloom_filters(metadata: &ParquetMetaData) -> bool {
     let mut chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     chunks.any(|chunk| chunk.bloom_filter_offset().is_some())
-}
-
-/// The rows that are left, in runs that cross no boundary between batches.
-fn runs(access: &RowGroupAccess, rows: usize) -> VecDeque<Range<usize>> {
-    let mut left = VecDeque::new();
-    let mut add = |mut run: Range<usize>| {
-        while !run.is_empty() {
-            let end = run.end.min((run.start / BATCH_ROWS + 1) * BATCH_ROWS);
-            left.push_back(run.start..end);
-            run.start = end;
-        }
-    };
-    match access {
-        RowGroupAccess::Skip => {}
-        RowGroupAccess::Scan => add(0..rows),
-        RowGroupAccess::Selection(selection) => {
-            let mut at = 0;
-            for selector in selection.iter() {
-                if !selector.skip {
-                    add(at..(at + selector.row_count).min(rows));
-                }
-                at += selector.row_count;
-            }
-        }
-    }
-    left
-}
-
-/// Rows of a decoded column that lie within one batch.
-fn slice(column: &DecodedColumn, run: &Range<usize>) -> Option<ArrayRef> {
-    let (batch, start) = (column.batches().get(run.start / BATCH_ROWS)?, run.start % BATCH_ROWS);
-    match (start, run.len()) {
-        (0, length) if length == batch.len() => Some(Arc::clone(batch)),
-        (_, length) => (start + length <= batch.len()).then(|| batch.slice(start, length)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use parquet::arrow::arrow_reader::RowSelector;
-
-    use super::*;
-
-    #[test]
-    fn runs_cross_no_boundary_and_leave_out_what_is_skipped() {
-        assert_eq!(runs(&RowGroupAccess::Scan, 10_000), [0..8192, 8192..10_000]);
-        let selected = RowSelection::from(vec![
-            RowSelector::skip(8000),
-            RowSelector::select(500),
-            RowSelector::skip(10_000),
-            RowSelector::select(10),
-        ]);
-        let runs_left = runs(&RowGroupAccess::Selection(selected), 18_505);
-        assert_eq!(runs_left, [8000..8192, 8192..8500, 18_500..18_505]);
-        assert!(runs(&RowGroupAccess::Skip, 10).is_empty());
-    }
 }

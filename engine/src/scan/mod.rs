@@ -25,6 +25,7 @@ mod partition_bounds;
 mod planning;
 mod provider;
 mod pruning;
+mod row_group;
 mod schema_mapping;
 mod source;
 mod splits;
