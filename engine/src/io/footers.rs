@@ -191,12 +191,10 @@ fn within_file(metadata: &ParquetMetaData, file: &DataFile) -> Result<()> {
             (chunk.column_index_offset(), chunk.column_index_length()),
             (chunk.offset_index_offset(), chunk.offset_index_length()),
         ];
-        for (offset, length) in indexes {
-            if offset.is_some() != length.is_some()
-                || !lies_within(offset.unwrap_or(0), length.unwrap_or(0).into(), file.key.size_bytes)
-            {
-                return outside("a page index");
-            }
+        // One without the other is no index: the decoder leaves it alone.
+        let mut indexes = indexes.into_iter().filter_map(|(offset, length)| offset.zip(length));
+        if indexes.any(|(offset, length)| !lies_within(offset, length.into(), file.key.size_bytes)) {
+            return outside("a page index");
         }
     }
     if metadata.row_groups().iter().any(|group| group.num_rows() < 0) {
