@@ -17,6 +17,7 @@ REPEATS = int(os.environ.get("POLYNYA_TEST_REPEATS", "1"))
 MIB = 1 << 20
 # Memory of the server under test, in MiB.
 LIMITS = {"queries": 512, "pages": 64, "decoded": 96, "metadata": 32, "prefetch": 64}
+ON_THEIR_WAY_TO_DISK = 64
 # Three queries that read most of lineitem and orders.
 QUERIES = [
     "SELECT l_returnflag, l_linestatus, sum(l_quantity), sum(l_extendedprice), count(*) FROM lineitem GROUP BY 1, 2 ORDER BY 1, 2",
@@ -33,14 +34,25 @@ def proxy(seaweed):
 
 
 @pytest.fixture(scope="module")
-def server(seaweed, proxy, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cached")
+def catalog(seaweed, proxy, tmp_path_factory):
+    """A catalog of its own whose S3 is behind the proxy."""
     s3 = {**seaweed.s3_properties(), "s3.endpoint": proxy.url, "s3.path-style-access": True}
-    catalog = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": "s3://lake/cached", **s3}
-    server = Polynya(folder, {"lake": catalog}, memory={"limit": f"{LIMITS['queries']}MiB"}, cache={
-        "memory_bytes": f"{LIMITS['pages']}MiB", "decoded_bytes": f"{LIMITS['decoded']}MiB",
-        "metadata_bytes": f"{LIMITS['metadata']}MiB", "prefetch_bytes": f"{LIMITS['prefetch']}MiB",
-        "disk_dir": str(folder / "pages"), "disk_bytes": "256MiB"})
+    file = tmp_path_factory.mktemp("catalog") / "catalog.db"
+    return {"type": "sql", "uri": f"sqlite:///{file}", "warehouse": "s3://lake/cached", **s3}
+
+
+def sections(folder, limits):
+    """Settings of a server with these limits, in MiB."""
+    cache = {"memory": "pages", "decoded": "decoded", "metadata": "metadata", "prefetch": "prefetch"}
+    return {"memory": {"limit": f"{limits['queries']}MiB"},
+            "cache": {**{f"{setting}_bytes": f"{limits[name]}MiB" for setting, name in cache.items()},
+                      "disk_dir": str(folder / "pages"), "disk_bytes": "256MiB"}}
+
+
+@pytest.fixture(scope="module")
+def server(catalog, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cached")
+    server = Polynya(folder, {"lake": catalog}, **sections(folder, LIMITS))
     server.bench("load", "--scale", "0.1")
     yield server
     server.stop()
@@ -189,11 +201,9 @@ def test_a_limit_stops_a_query_and_names_the_setting(server, expected):
 
 
 @pytest.mark.parametrize("decoded", [0, 16])
-def test_a_big_scan_leaves_the_hot_set(seaweed, proxy, server, tmp_path, decoded):
+def test_a_big_scan_leaves_the_hot_set(catalog, server, tmp_path, decoded):
     """A table four times the cache is read through once; a small table that is in use stays in memory."""
-    s3 = {**seaweed.s3_properties(), "s3.endpoint": proxy.url, "s3.path-style-access": True}
-    catalog = {"type": "sql", "uri": f"sqlite:///{server.folder}/catalog.db", "warehouse": "s3://lake/cached", "name": "lake", **s3}
-    pages = 6
+    pages = 5
     small = Polynya(tmp_path, {"lake": catalog}, cache={
         "memory_bytes": f"{pages}MiB", "decoded_bytes": f"{decoded}MiB", "prefetch_bytes": "4MiB"})
     hot = "SELECT sum(c_acctbal), count(DISTINCT c_nationkey), max(length(c_name)) FROM lake.tpch_sf0_1.customer"
@@ -212,9 +222,8 @@ def test_a_big_scan_leaves_the_hot_set(seaweed, proxy, server, tmp_path, decoded
         small.stop()
 
 
-def test_limits_of_memory_and_disk_hold_under_concurrent_queries(server, expected):
-    server.stop()
-    server.start()
+def resident_peak(server, expected, rounds):
+    """Memory of the server while 16 clients ask it, at most, beyond what it had when idle; in bytes."""
     idle, peak, done = server.resident_bytes(), 0, threading.Event()
 
     def watch():
@@ -222,24 +231,43 @@ def test_limits_of_memory_and_disk_hold_under_concurrent_queries(server, expecte
         while not done.wait(0.02):
             peak = max(peak, server.resident_bytes())
 
+    evict(server)  # so that the disk is written to, too
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            assert all(answer == expected for answer in pool.map(lambda _: answers(server), range(16 * REPEATS)))
+            assert all(answer == expected for answer in pool.map(lambda _: answers(server), range(16 * rounds)))
     finally:
         done.set()
         watcher.join()
+    print(f"resident: {idle / MIB:.0f} MiB idle, {peak / MIB:.0f} MiB at most")
+    return peak - idle
+
+
+def test_limits_of_memory_and_disk_hold_under_concurrent_queries(server, expected):
+    server.stop()
+    server.start()
+    peak = resident_peak(server, expected, REPEATS)
     tiers = server.rows("SELECT tier, bytes, limit_bytes FROM system.cache")
     assert {tier for tier, _, _ in tiers} == {"decoded", "memory", "disk"}
     for tier, held, limit in tiers:
         assert 0 < held <= limit * 1.1, (tier, held, limit)
     on_disk = sum(path.stat().st_size for path in (server.folder / "pages").glob("*"))
     assert on_disk <= 256 * MIB * 1.1
-    on_their_way_to_disk = 64
-    limit = (sum(LIMITS.values()) + on_their_way_to_disk) * MIB
-    print(f"resident: {idle / MIB:.0f} MiB idle, {peak / MIB:.0f} MiB at most; limits {limit / MIB:.0f} MiB")
-    assert peak - idle <= limit * 1.1, (idle, peak, limit)
+    assert peak <= (sum(LIMITS.values()) + ON_THEIR_WAY_TO_DISK) * MIB * 1.1
+
+
+def test_pages_that_come_from_disk_leave_no_memory_behind(catalog, server, expected, tmp_path):
+    """Without memory tiers every page is read from disk, by whichever thread is free."""
+    limits = {**LIMITS, "pages": 0, "decoded": 0}
+    on_disk = Polynya(tmp_path, {"lake": catalog}, **sections(tmp_path, limits))
+    try:
+        peak = resident_peak(on_disk, expected, 2 * REPEATS)
+        tiers = dict(on_disk.rows("SELECT tier, hits FROM system.cache"))
+        assert tiers["disk"] > 1000 and tiers["memory"] == tiers["decoded"] == 0, tiers
+        assert peak <= (sum(limits.values()) + ON_THEIR_WAY_TO_DISK) * MIB * 1.1
+    finally:
+        on_disk.stop()
 
 
 def test_warming_reads_once_what_a_query_would_read(server, proxy, expected):

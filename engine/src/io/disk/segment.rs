@@ -132,9 +132,8 @@ impl Segment {
         Ok((Place { offset: page_offset, bytes: page.len() as u32, checksum }, page_offset + page.len() as u64))
     }
 
-    /// The page at a place, if it is still the one that was written there.
-    pub(super) fn read(&self, key: &PageKey, place: Place) -> io::Result<Option<Bytes>> {
-        let mut page = vec![0; place.bytes as usize];
+    /// The page at a place, if it is still the one that was written there, in a buffer of its size.
+    pub(super) fn read(&self, key: &PageKey, place: Place, mut page: Vec<u8>) -> io::Result<Option<Bytes>> {
         self.file.read_exact_at(&mut page, place.offset)?;
         Ok((page_checksum(&key.encode(), &page) == place.checksum).then(|| Bytes::from(page)))
     }

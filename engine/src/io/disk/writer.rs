@@ -117,7 +117,7 @@ impl Writer {
             for (key, slot) in used {
                 // From the small queue a used page starts anew in the main one; there, each round costs a use.
                 let uses = if segment.queue == Queue::Small { 0 } else { slot.uses - 1 };
-                if let Ok(Some(page)) = segment.read(&key, slot.place) {
+                if let Ok(Some(page)) = segment.read(&key, slot.place, vec![0; slot.place.bytes as usize]) {
                     stay_bytes += entry_bytes(&key, page.len());
                     stay.push((key, page, uses));
                 }
