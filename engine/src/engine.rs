@@ -329,6 +329,8 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
     options.execution.parquet.pushdown_filters = false;
     // DataFusion 55.2: the filter that several min() and max() share drops rows that one of them needs.
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // Field ids that one side of a UNION has and the other has not are no difference.
+    options.execution.skip_physical_aggregate_schema_check = true;
     options.execution.time_zone = Some("UTC".to_owned());
     // 0.1 means one tenth, exactly.
     options.sql_parser.parse_float_as_decimal = true;
