@@ -5,20 +5,25 @@
 //! with sort-merge joins, which spill; the tables stay pinned, so the answer is the same.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use datafusion::common::DataFusionError;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::functions::interruptible;
 use crate::plan::Planned;
 use crate::query::QueryContext;
 use crate::scan::IcebergSource;
 use crate::{Engine, Result};
+
+/// Batches that are made before they are asked for.
+const BATCHES_AHEAD: usize = 1;
 
 type Batches =
     std::pin::Pin<Box<dyn Stream<Item = Result<datafusion::arrow::array::RecordBatch, DataFusionError>> + Send>>;
@@ -34,10 +39,11 @@ impl Engine {
                 false => None,
             };
             query.becomes("RUNNING");
-            let batches = start(planned, query.id()).await?;
+            let stop = StopOnDrop(Arc::clone(query.stopped()));
+            let batches = aside(planned, query);
             // The slot is free when the last batch was given, or the stream is dropped.
-            let running = futures::stream::unfold((batches, slot), |(mut batches, slot)| async move {
-                batches.next().await.map(|batch| (batch, (batches, slot)))
+            let running = futures::stream::unfold((batches, slot, stop), |(mut batches, slot, stop)| async move {
+                batches.next().await.map(|batch| (batch, (batches, slot, stop)))
             });
             Ok::<_, DataFusionError>(running)
         });
@@ -46,37 +52,75 @@ impl Engine {
     }
 }
 
+/// Tells what works for a query that nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Runs a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes.
+fn aside(planned: Planned, query: Arc<QueryContext>) -> SendableRecordBatchStream {
+    let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
+    let batches = aside.tx();
+    aside.spawn(async move {
+        let mut running = start(planned, &query).await?;
+        while let Some(batch) = running.next().await {
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    aside.build()
+}
+
 /// Runs to the first batch; on lack of memory, starts over with joins that spill.
-async fn start(planned: Planned, query_id: &str) -> Result<Batches, DataFusionError> {
+async fn start(planned: Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
     let Planned { state, logical, physical } = planned;
     let spills = !uses_hash_join(&physical);
-    let mut stream = execute_stream(physical, task_context(&state))?;
+    let mut stream = run(physical, &state, query)?;
     match stream.next().await {
         None => Ok(Box::pin(futures::stream::empty())),
         Some(Err(error)) if !spills && is_out_of_memory(&error) => {
-            tracing::info!(query_id, "out of memory with hash joins: running again with sort-merge joins, which spill");
+            tracing::info!(
+                query_id = query.id(),
+                "out of memory with hash joins: running again with sort-merge joins, which spill"
+            );
             drop(stream);
-            again_with_spilling_joins(&state, &logical).await
+            again_with_spilling_joins(&state, &logical, query).await
         }
         Some(first) => Ok(Box::pin(futures::stream::once(async { first }).chain(stream))),
     }
 }
 
-async fn again_with_spilling_joins(state: &SessionState, logical: &LogicalPlan) -> Result<Batches, DataFusionError> {
+async fn again_with_spilling_joins(
+    state: &SessionState,
+    logical: &LogicalPlan,
+    query: &QueryContext,
+) -> Result<Batches, DataFusionError> {
     let mut config = state.config().clone();
     config.options_mut().optimizer.prefer_hash_join = false;
     let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
     let physical = state.create_physical_plan(logical).await?;
-    Ok(Box::pin(execute_stream(physical, task_context(&state))?))
+    Ok(Box::pin(run(physical, &state, query)?))
+}
+
+fn run(
+    physical: Arc<dyn ExecutionPlan>,
+    state: &SessionState,
+    query: &QueryContext,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    let task = Arc::new(TaskContext::from(state));
+    let options = Arc::clone(task.session_config().options());
+    execute_stream(interruptible(physical, query.stopped(), &options)?, task)
 }
 
 fn reads_tables(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let source = plan.downcast_ref::<DataSourceExec>().and_then(|scan| scan.downcast_to_file_source::<IcebergSource>());
     source.is_some() || plan.children().into_iter().any(reads_tables)
-}
-
-fn task_context(state: &SessionState) -> Arc<TaskContext> {
-    Arc::new(TaskContext::from(state))
 }
 
 fn is_out_of_memory(error: &DataFusionError) -> bool {

@@ -1,7 +1,7 @@
 //! What belongs to one query while it lives: its id, its meter, and what planning learned about its files.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::error::DataFusionError;
@@ -21,6 +21,7 @@ pub struct QueryContext {
     log: Arc<QueryLog>,
     planning: PlanningCounts,
     rows: AtomicU64,
+    stopped: Arc<AtomicBool>,
     started: Instant,
     memory_limit_bytes: u64,
 }
@@ -74,6 +75,7 @@ impl QueryContext {
             log: Arc::clone(log),
             planning: PlanningCounts::default(),
             rows: AtomicU64::new(0),
+            stopped: Arc::default(),
             started: Instant::now(),
             memory_limit_bytes,
         })
@@ -107,6 +109,11 @@ impl QueryContext {
     /// Tells the log what the query does now.
     pub(crate) fn becomes(&self, state: &'static str) {
         self.log.becomes(&self.id, state);
+    }
+
+    /// Set once nobody wants the rows any more.
+    pub(crate) fn stopped(&self) -> &Arc<AtomicBool> {
+        &self.stopped
     }
 
     /// What the query's data reads share.

@@ -1,7 +1,9 @@
-//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers.
+//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers; and the condition
+//! of a join that can be stopped.
 
 mod checked_arithmetic;
 mod exact_sum;
+mod interruptible;
 
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use exact_sum::ExactSum;
+pub(crate) use interruptible::interruptible;
 
 /// What [`crate::planner`] plans integer operators as.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
