@@ -7,7 +7,8 @@
 //!      ELSE false END
 //! ```
 //! (SQL:2016, 8.4 and 8.9.) DataFusion 55.2 takes what is unknown for false below OR, IS NULL and CASE (its mark joins have two
-//! values); and its anti join for NOT IN loses NULLs where `x` has no column, and refuses subqueries that are correlated.
+//! values); and its anti join for NOT IN loses NULLs where `x` has no column, and refuses subqueries that are correlated. What
+//! it cannot decorrelate, an `x` from a query further out, is refused.
 
 use std::sync::Arc;
 
@@ -17,9 +18,11 @@ use datafusion::common::{Column, DFSchema, ExprSchema as _, Result, ScalarValue}
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Subquery, lit, not, when,
+    Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery, lit, not, when,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
+
+use crate::Error;
 
 /// The pass. Needs operands of one type.
 #[derive(Debug)]
@@ -32,34 +35,50 @@ impl AnalyzerRule for ThreeValuedIn {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let spelt_out = plan.transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Filter(filter) => rewrite(filter),
+            LogicalPlan::Filter(Filter { predicate, input, .. }) => {
+                let rewritten = rewrite(predicate, input.schema())?;
+                rewritten.map_data(|predicate| Ok(LogicalPlan::Filter(Filter::try_new(predicate, input)?)))
+            }
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => filter_after(join),
             other => Ok(Transformed::no(other)),
         })?;
         Ok(spelt_out.data)
     }
 }
 
-fn rewrite(filter: Filter) -> Result<Transformed<LogicalPlan>> {
-    let schema = Arc::clone(filter.input.schema());
-    let conjuncts = split_conjunction_owned(filter.predicate.clone()).into_iter().map(|conjunct| match conjunct {
-        Expr::InSubquery(found) if joins_are_right(&found, &schema)? => Ok(Transformed::no(Expr::InSubquery(found))),
+/// Takes conditions with subqueries out of an inner join into a filter above it, which means the same.
+fn filter_after(mut join: Join) -> Result<Transformed<LogicalPlan>> {
+    let conjuncts = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
+    let has_in = |expr: &Expr| expr.exists(|expr| Ok(matches!(expr, Expr::InSubquery(_)))).unwrap_or(true);
+    let (above, inside): (Vec<_>, Vec<_>) = conjuncts.into_iter().partition(has_in);
+    join.filter = conjunction(inside);
+    let Some(above) = conjunction(above) else { return Ok(Transformed::no(LogicalPlan::Join(join))) };
+    let predicate = rewrite(above, &join.schema)?.data;
+    let filter = Filter::try_new(predicate, Arc::new(LogicalPlan::Join(join)))?;
+    Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+}
+
+/// A condition with each IN spelt out that joins do not answer rightly.
+fn rewrite(condition: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let conjuncts = split_conjunction_owned(condition.clone()).into_iter().map(|conjunct| match conjunct {
+        Expr::InSubquery(found) if joins_are_right(&found, schema)? => Ok(Transformed::no(Expr::InSubquery(found))),
         other => other.transform_up(|expr| match expr {
-            Expr::InSubquery(found) if may_be_unknown(&found, &schema)? => spell_out(found, &schema),
+            Expr::InSubquery(found) if may_be_unknown(&found, schema)? => spell_out(found, schema),
             other => Ok(Transformed::no(other)),
         }),
     });
     let conjuncts = conjuncts.collect::<Result<Vec<_>>>()?;
     if conjuncts.iter().all(|conjunct| !conjunct.transformed) {
-        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        return Ok(Transformed::no(condition));
     }
-    let predicate = conjunction(conjuncts.into_iter().map(|conjunct| conjunct.data)).unwrap_or_else(|| lit(true));
-    Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?)))
+    let rewritten = conjunction(conjuncts.into_iter().map(|conjunct| conjunct.data));
+    Ok(Transformed::yes(rewritten.unwrap_or_else(|| lit(true))))
 }
 
 /// Whether a conjunct of a filter is answered rightly by a join: unknown and false are the same to a filter, but not to NOT.
 fn joins_are_right(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
     let by_anti_join = found.subquery.outer_ref_columns.is_empty() && found.expr.any_column_refs();
-    Ok(!found.negated || by_anti_join || !may_be_unknown(found, schema)?)
+    Ok(!found.expr.contains_outer() && (!found.negated || by_anti_join || !may_be_unknown(found, schema)?))
 }
 
 /// Whether NULL can take part.
@@ -71,9 +90,13 @@ fn may_be_unknown(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
 
 fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let InSubquery { expr, subquery, negated } = found;
+    if expr.contains_outer() {
+        let feature = "IN of a column of a query further out; join that query instead";
+        return Err(Error::unsupported("this query", feature).into());
+    }
     let member = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
     let mut unknown = exists(&subquery, Some(member.clone().is_null()))?;
-    if expr.contains_outer() || expr.nullable(schema)? {
+    if expr.nullable(schema)? {
         unknown = unknown.or(expr.clone().is_null().and(exists(&subquery, None)?));
     }
     let equal = exists(&subquery, Some(member.eq(seen_from_inside(*expr, schema)?)))?;
