@@ -18,6 +18,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Admission {
     settings: AdmissionSettings,
+    /// Queries that may run at once: as many as there may be, and as have memory to reserve.
+    slots: usize,
     state: Mutex<State>,
 }
 
@@ -63,8 +65,11 @@ impl Drop for Place<'_> {
 }
 
 impl Admission {
-    pub(crate) fn new(settings: AdmissionSettings) -> Arc<Self> {
-        Arc::new(Self { settings, state: Mutex::default() })
+    /// `memory_bytes` is what running queries share.
+    pub(crate) fn new(settings: AdmissionSettings, memory_bytes: u64) -> Arc<Self> {
+        let reservations = memory_bytes.checked_div(settings.memory_per_query.as_u64()).unwrap_or(u64::MAX);
+        let slots = settings.max_running.get().min(usize::try_from(reservations).unwrap_or(usize::MAX)).max(1);
+        Arc::new(Self { settings, slots, state: Mutex::default() })
     }
 
     /// Waits for a slot; `queued` is called if there is none now.
@@ -74,7 +79,7 @@ impl Admission {
     pub(crate) async fn admit(self: &Arc<Self>, tenant: &str, queued: impl FnOnce()) -> Result<Slot> {
         let (place, slot) = {
             let mut state = self.state.lock();
-            if state.running < self.settings.max_running.get() && state.waiting == 0 {
+            if state.running < self.slots && state.waiting == 0 {
                 state.running += 1;
                 return Ok(Slot { admission: Arc::clone(self) });
             }
@@ -107,7 +112,7 @@ impl Admission {
         loop {
             let waiter = {
                 let mut state = self.state.lock();
-                if state.running >= self.settings.max_running.get() {
+                if state.running >= self.slots {
                     return;
                 }
                 let Some(waiter) = state.pop() else { return };
@@ -166,11 +171,13 @@ mod tests {
     use super::*;
 
     fn admission(running: usize, queued: usize) -> Arc<Admission> {
-        Admission::new(AdmissionSettings {
+        let settings = AdmissionSettings {
             max_running: NonZeroUsize::new(running).unwrap(),
             max_queued: queued,
             queue_timeout_s: 1,
-        })
+            ..AdmissionSettings::default()
+        };
+        Admission::new(settings, 64 << 30)
     }
 
     async fn settle() {
@@ -201,6 +208,13 @@ mod tests {
         assert_eq!(*order.lock(), ["a1", "b1", "c1", "a2", "b2", "a3"]);
         let state = admission.state.lock();
         assert_eq!((state.running, state.waiting, state.tenants.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn no_more_run_than_have_memory_to_reserve() {
+        let slots = |memory_mib: u64| Admission::new(AdmissionSettings::default(), memory_mib << 20).slots;
+        assert_eq!((slots(640), slots(64), slots(1)), (10, 1, 1));
+        assert_eq!(slots(1 << 20), AdmissionSettings::default().max_running.get());
     }
 
     #[tokio::test]

@@ -11,10 +11,11 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
-use polynya_catalog::{Catalog, MetadataCache, Storage, Table, TableIdent, open_catalog};
+use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
 
 use crate::admission::Admission;
 use crate::answer::{Answer, Description, RowStream, StatementKind};
+use crate::cluster::{Cluster, Tasks};
 use crate::io::{
     Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
     Stores,
@@ -42,6 +43,9 @@ pub struct Engine {
     admission: Arc<Admission>,
     hydrate_pages: bool,
     pointers: TablePointers,
+    cluster: Option<Arc<Cluster>>,
+    tasks: Arc<Tasks>,
+    scan_codec: Arc<ScanCodec>,
     caches: Arc<ScanCaches>,
     base: SessionState,
 }
@@ -69,9 +73,12 @@ impl Engine {
             memory_limit_bytes: settings.memory.limit_bytes(),
             prices: settings.prices.prices()?,
             query_log: Arc::default(),
-            admission: Admission::new(settings.admission.clone()),
+            admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
+            cluster: Cluster::new(&settings)?,
+            tasks: Arc::default(),
+            scan_codec: Arc::new(ScanCodec::new(caches.data.clone())),
             caches: Arc::new(caches),
             base: base_state(&settings)?,
         }))
@@ -167,9 +174,9 @@ impl Engine {
         written
     }
 
-    /// Carries scans to processes that know the same catalogs; `storages` has each catalog's store by its name.
-    pub fn scan_codec(&self, storages: BTreeMap<String, Arc<Storage>>) -> ScanCodec {
-        ScanCodec::new(storages, self.caches.data.clone())
+    /// Carries scans between processes.
+    pub fn scan_codec(&self) -> Arc<ScanCodec> {
+        Arc::clone(&self.scan_codec)
     }
 
     /// Memory that running queries hold, in bytes.
@@ -260,6 +267,26 @@ impl Engine {
         &self.pointers
     }
 
+    /// The workers, if there may be some.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    /// The tasks that this process runs for a coordinator.
+    pub(crate) fn tasks(&self) -> &Arc<Tasks> {
+        &self.tasks
+    }
+
+    /// Memory that running queries may hold, in bytes.
+    pub(crate) fn memory_limit_bytes(&self) -> u64 {
+        self.memory_limit_bytes
+    }
+
+    /// What requests cost.
+    pub(crate) fn prices(&self) -> Prices {
+        self.prices
+    }
+
     /// Who may run.
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.admission
@@ -324,7 +351,11 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
         config = config.with_target_partitions(partitions);
     }
     let options = config.options_mut();
-    options.extensions.insert(PolynyaOptions::default());
+    options.extensions.insert(PolynyaOptions {
+        execution: settings.workers.execution,
+        statement_timeout: Some(settings.execution.statement_timeout).filter(|timeout| !timeout.is_zero()),
+        ..PolynyaOptions::default()
+    });
     options.execution.parquet.coerce_int96 = Some("us".to_owned());
     options.execution.parquet.pushdown_filters = false;
     // DataFusion 55.2: the filter that several min() and max() share drops rows that one of them needs.

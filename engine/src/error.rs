@@ -79,6 +79,15 @@ pub enum Error {
         /// What there is too much of.
         message: String,
     },
+    /// A worker was lost, and the query could not be run again unseen.
+    #[error("a worker was lost while the query ran: {0}. Run the query again")]
+    WorkerLost(String),
+    /// The query wants workers, and there are none.
+    #[error("no worker can run the query: {0}")]
+    NoWorkers(String),
+    /// The query took longer than its session allows.
+    #[error("the query took longer than {} ms (setting polynya.statement_timeout). Raise it with SET polynya.statement_timeout = …", .0.as_millis())]
+    Timeout(std::time::Duration),
     /// The client, or an operator, stopped the query.
     #[error("the query was cancelled")]
     Cancelled,

@@ -16,11 +16,13 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchSt
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::cluster::Cluster;
 use crate::functions::interruptible;
+use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
-use crate::scan::IcebergSource;
-use crate::{Engine, Result};
+use crate::scan::{IcebergSource, ScanCodec};
+use crate::{Engine, Error, Result};
 
 /// Batches that are made before they are asked for.
 const BATCHES_AHEAD: usize = 1;
@@ -33,6 +35,9 @@ impl Engine {
     pub(crate) fn execute(&self, planned: Planned, query: &Arc<QueryContext>) -> Result<SendableRecordBatchStream> {
         let schema = planned.physical.schema();
         let (query, admission) = (Arc::clone(query), Arc::clone(self.admission()));
+        let (cluster, codec) = (self.cluster().cloned(), self.scan_codec());
+        let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
+        let timeout = options.and_then(|options| options.statement_timeout);
         let stream = futures::stream::once(async move {
             let slot = match reads_tables(&planned.physical) {
                 true => Some(admission.admit(query.tenant(), || query.becomes("QUEUED")).await?),
@@ -40,10 +45,21 @@ impl Engine {
             };
             query.becomes("RUNNING");
             let stop = StopOnDrop(Arc::clone(query.stopped()));
-            let batches = aside(planned, query);
+            let batches = aside(planned, Arc::clone(&query), cluster, codec);
             // The slot is free when the last batch was given, or the stream is dropped.
-            let running = futures::stream::unfold((batches, slot, stop), |(mut batches, slot, stop)| async move {
-                batches.next().await.map(|batch| (batch, (batches, slot, stop)))
+            let running = futures::stream::unfold(Some((batches, slot, stop)), move |running| {
+                let left = timeout.map(|timeout| (timeout, timeout.saturating_sub(query.elapsed())));
+                async move {
+                    let (mut batches, slot, stop) = running?;
+                    let batch = match left {
+                        None => batches.next().await,
+                        Some((timeout, left)) => match tokio::time::timeout(left, batches.next()).await {
+                            Ok(batch) => batch,
+                            Err(_) => return Some((Err(Error::Timeout(timeout).into()), None)),
+                        },
+                    };
+                    batch.map(|batch| (batch, Some((batches, slot, stop))))
+                }
             });
             Ok::<_, DataFusionError>(running)
         });
@@ -62,11 +78,16 @@ impl Drop for StopOnDrop {
 }
 
 /// Runs a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes.
-fn aside(planned: Planned, query: Arc<QueryContext>) -> SendableRecordBatchStream {
+fn aside(
+    planned: Planned,
+    query: Arc<QueryContext>,
+    cluster: Option<Arc<Cluster>>,
+    codec: Arc<ScanCodec>,
+) -> SendableRecordBatchStream {
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
     aside.spawn(async move {
-        let mut running = start(planned, &query).await?;
+        let mut running = place(planned, &query, cluster.as_ref(), &codec).await?;
         while let Some(batch) = running.next().await {
             if batches.send(batch).await.is_err() {
                 break;
@@ -75,6 +96,40 @@ fn aside(planned: Planned, query: Arc<QueryContext>) -> SendableRecordBatchStrea
         Ok(())
     });
     aside.build()
+}
+
+/// Runs a plan where it should run.
+async fn place(
+    planned: Planned,
+    query: &Arc<QueryContext>,
+    cluster: Option<&Arc<Cluster>>,
+    codec: &Arc<ScanCodec>,
+) -> Result<Batches, DataFusionError> {
+    let Some(cluster) = cluster else {
+        let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
+        let distributed = options.is_some_and(|options| options.execution == Execution::Distributed);
+        if distributed && reads_tables(&planned.physical) {
+            let why = "none are configured (setting workers.provisioner), and polynya.execution is 'distributed'";
+            return Err(Error::NoWorkers(why.to_owned()).into());
+        }
+        return start(planned, query).await;
+    };
+    match cluster.run(&planned, codec, query).await {
+        Ok(Some(batches)) => Ok(batches),
+        Ok(None) => {
+            query.becomes("RUNNING");
+            start(planned, query).await
+        }
+        Err(error) if is_out_of_memory(&error) => {
+            tracing::info!(
+                query_id = query.id(),
+                %error,
+                "out of memory on workers: running again here, with joins that spill"
+            );
+            again_with_spilling_joins(&planned.state, &planned.logical, query).await
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Runs to the first batch; on lack of memory, starts over with joins that spill.

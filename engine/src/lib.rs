@@ -7,9 +7,12 @@
 
 mod admission;
 mod answer;
+mod cluster;
 mod columns;
+mod counts;
 mod ddl;
 mod dialect;
+pub mod duration;
 mod engine;
 mod error;
 mod execute;
@@ -30,15 +33,21 @@ mod sizes;
 pub mod statement;
 mod system;
 pub mod types;
+mod urls;
 mod write;
 
 pub use answer::{Answer, Completion, Description, RowStream, StatementKind};
+pub use cluster::{KubernetesSettings, ProvisionerKind, Secret, WorkerService, WorkloadKind};
+pub use counts::EngineCounts;
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use io::{CacheMode, IoCounts, IoLimits, TierStats};
 pub use names::{TableName, namespace};
+pub use options::Execution;
 pub use query::{QueryContext, QueryStats};
 pub use scan::{IcebergSource, ScanCodec};
 pub use session::Session;
-pub use settings::{AdmissionSettings, CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings};
+pub use settings::{
+    AdmissionSettings, CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings, WorkerSettings,
+};
 pub use write::IngestMode;

@@ -1,6 +1,7 @@
 //! The settings of a session that are ours: `SET polynya.… = …`.
 
 use std::any::Any;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use datafusion::common::DataFusionError;
@@ -13,11 +14,29 @@ use crate::io::{CacheMode, IoLimits};
 pub(crate) struct PolynyaOptions {
     pub(crate) cache: CacheMode,
     pub(crate) limits: IoLimits,
+    pub(crate) execution: Execution,
+    /// How long a statement may take, rows given included.
+    pub(crate) statement_timeout: Option<Duration>,
+}
+
+/// Where a query runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Execution {
+    /// On workers, if there are some and the query is large.
+    #[default]
+    Auto,
+    /// In the coordinator.
+    Local,
+    /// On workers, if its plan can be sent.
+    Distributed,
 }
 
 const CACHE: &str = "cache";
+const EXECUTION: &str = "execution";
 const MAX_SCAN_BYTES: &str = "max_scan_bytes";
 const MAX_COST_USD: &str = "max_cost_usd";
+const STATEMENT_TIMEOUT: &str = "statement_timeout";
 
 impl ConfigExtension for PolynyaOptions {
     const PREFIX: &'static str = "polynya";
@@ -48,6 +67,14 @@ impl ExtensionOptions for PolynyaOptions {
                     _ => return wrong("expected on, read or off"),
                 }
             }
+            EXECUTION => {
+                self.execution = match value.to_lowercase().as_str() {
+                    "auto" => Execution::Auto,
+                    "local" => Execution::Local,
+                    "distributed" => Execution::Distributed,
+                    _ => return wrong("expected auto, local or distributed"),
+                }
+            }
             MAX_SCAN_BYTES if value == "0" => self.limits.max_scan_bytes = None,
             MAX_SCAN_BYTES => match value.parse::<ByteSize>() {
                 Ok(bytes) => self.limits.max_scan_bytes = Some(bytes.as_u64()),
@@ -57,6 +84,11 @@ impl ExtensionOptions for PolynyaOptions {
                 Ok(0.0) => self.limits.max_cost_usd = None,
                 Ok(usd) if usd > 0.0 && usd.is_finite() => self.limits.max_cost_usd = Some(usd),
                 _ => return wrong("expected US dollars, such as 0.05; 0 is no limit"),
+            },
+            STATEMENT_TIMEOUT if value == "0" => self.statement_timeout = None,
+            STATEMENT_TIMEOUT => match crate::duration::parse(value) {
+                Some(timeout) => self.statement_timeout = (!timeout.is_zero()).then_some(timeout),
+                None => return wrong("expected a duration such as 500ms, 30s, 5m or 1h; 0 is no limit"),
             },
             _ => return wrong("there is no such setting"),
         }
@@ -68,6 +100,11 @@ impl ExtensionOptions for PolynyaOptions {
             CacheMode::On => "on",
             CacheMode::Read => "read",
             CacheMode::Off => "off",
+        };
+        let execution = match self.execution {
+            Execution::Auto => "auto",
+            Execution::Local => "local",
+            Execution::Distributed => "distributed",
         };
         let entry = |key: &str, value: Option<String>, description: &'static str| ConfigEntry {
             key: format!("{}.{key}", Self::PREFIX),
@@ -81,6 +118,11 @@ impl ExtensionOptions for PolynyaOptions {
                 "Whether queries use the page cache: on, read (pages are used, none is added), or off",
             ),
             entry(
+                EXECUTION,
+                Some(execution.to_owned()),
+                "Where queries run: auto (large ones on workers), local (in the coordinator), or distributed (on workers)",
+            ),
+            entry(
                 MAX_SCAN_BYTES,
                 Some(self.limits.max_scan_bytes.unwrap_or(0).to_string()),
                 "A query that reads more bytes of data files than this, cached or not, is stopped; 0 is no limit",
@@ -89,6 +131,11 @@ impl ExtensionOptions for PolynyaOptions {
                 MAX_COST_USD,
                 Some(self.limits.max_cost_usd.unwrap_or(0.0).to_string()),
                 "A query whose requests to the object store would cost more US dollars than this is stopped; 0 is no limit",
+            ),
+            entry(
+                STATEMENT_TIMEOUT,
+                Some(self.statement_timeout.map_or("0".to_owned(), |timeout| format!("{}ms", timeout.as_millis()))),
+                "A query that takes longer than this, such as 30s or 5m, is stopped; 0 is no limit",
             ),
         ]
     }
@@ -106,7 +153,15 @@ mod tests {
         options.set("cache", "OFF").expect("a mode");
         assert_eq!(options.limits, IoLimits { max_scan_bytes: Some(10_000_000_000), max_cost_usd: Some(0.05) });
         assert_eq!(options.cache, CacheMode::Off);
-        for (key, value) in [("max_scan_bytes", "much"), ("max_cost_usd", "-1"), ("cache", "yes"), ("colour", "red")] {
+        options.set("statement_timeout", "1500ms").expect("a duration");
+        assert_eq!(options.statement_timeout, Some(Duration::from_millis(1500)));
+        for (key, value) in [
+            ("max_scan_bytes", "much"),
+            ("max_cost_usd", "-1"),
+            ("cache", "yes"),
+            ("colour", "red"),
+            ("statement_timeout", "soon"),
+        ] {
             assert!(options.set(key, value).is_err(), "{key} = {value}");
         }
     }

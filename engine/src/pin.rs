@@ -167,7 +167,7 @@ impl Engine {
             let catalog =
                 reference.catalog().map_or_else(|| self.current_catalog(session).unwrap_or_default(), str::to_owned);
             let name = TableName { catalog, schema: SYSTEM.to_owned(), table: reference.table().to_owned() };
-            let provider = system::table(self, &name, session)?;
+            let provider = system::table(self, &name, session).await?;
             return Ok((name, provider));
         }
         let asked = self.resolve_name(&reference, session)?;

@@ -18,6 +18,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 
+use crate::cluster::{SessionSettings, scalar_subqueries_have_one_row};
 use crate::names::TableName;
 use crate::pin::PinnedTables;
 use crate::{Engine, Error, Result, Session, columns, dialect};
@@ -37,7 +38,11 @@ impl Engine {
         pinned: PinnedTables,
         session: &Session,
     ) -> Result<Planned> {
-        let (state, logical) = self.logical_plan(statement, pinned, session).await?;
+        let (mut state, logical) = self.logical_plan(statement, pinned, session).await?;
+        if self.cluster().is_some() && scalar_subqueries_have_one_row(&logical) {
+            // Stages on workers cannot share the result of such a subquery.
+            state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        }
         let physical = state.create_physical_plan(&logical).await?;
         Ok(Planned { state, logical, physical })
     }
@@ -77,7 +82,7 @@ impl Engine {
         for (name, value) in session.settings() {
             config.options_mut().set(&name, &value)?;
         }
-        Ok(config)
+        Ok(config.with_extension(Arc::new(SessionSettings(session.settings()))))
     }
 }
 

@@ -9,7 +9,7 @@ use polynya_catalog::{RequestCounts, RequestMeter};
 
 use crate::Error;
 use crate::io::{IoCounts, QueryIo};
-use crate::system::QueryLog;
+use crate::system::{QueryLog, TaskLog};
 
 /// One query's identity and counters, shared by everything that works for it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct QueryContext {
     io: Arc<QueryIo>,
     log: Arc<QueryLog>,
     planning: PlanningCounts,
+    tasks: TaskLog,
+    workers_lost: AtomicU64,
     rows: AtomicU64,
     stopped: Arc<AtomicBool>,
     started: Instant,
@@ -58,6 +60,8 @@ pub struct QueryStats {
     pub io: IoCounts,
     /// What the requests cost, in US dollars, by the server's prices.
     pub cost_usd: f64,
+    /// How often the query began again because a worker was lost.
+    pub workers_lost: u64,
     /// Rows given to the client.
     pub rows: u64,
     /// Milliseconds since the query came.
@@ -74,6 +78,8 @@ impl QueryContext {
             io,
             log: Arc::clone(log),
             planning: PlanningCounts::default(),
+            tasks: TaskLog::default(),
+            workers_lost: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             stopped: Arc::default(),
             started: Instant::now(),
@@ -103,7 +109,7 @@ impl QueryContext {
 
     /// Tells the log how the query ended; only the first word counts.
     pub(crate) fn end(&self, state: &'static str, error: Option<String>) {
-        self.log.end(&self.id, state, error, self.stats());
+        self.log.end(&self.id, state, error, self.stats(), self.tasks.records());
     }
 
     /// Tells the log what the query does now.
@@ -125,13 +131,27 @@ impl QueryContext {
         &self.planning
     }
 
+    /// The query's tasks on workers.
+    pub(crate) fn tasks(&self) -> &TaskLog {
+        &self.tasks
+    }
+
+    /// Counts a worker that was lost. Returns how many were.
+    pub(crate) fn lost_worker(&self) -> u64 {
+        self.workers_lost.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     pub(crate) fn count_rows(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     /// Requests so far.
     pub fn requests(&self) -> RequestCounts {
-        self.meter.snapshot()
+        let (requests, bytes) = self.io.meter.remote();
+        let mut counts = self.meter.snapshot();
+        counts.get += requests;
+        counts.bytes_read += bytes;
+        counts
     }
 
     /// What the query has used so far.
@@ -148,6 +168,7 @@ impl QueryContext {
             bytes_read: requests.bytes_read,
             io: self.io.meter.counts(),
             cost_usd: self.io.cost_usd(&requests),
+            workers_lost: read(&self.workers_lost),
             rows: read(&self.rows),
             elapsed_ms: self.started.elapsed().as_millis() as u64,
         }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use polynya_catalog::CatalogSettings;
 
+pub use crate::cluster::WorkerSettings;
 pub use crate::io::{CacheSettings, PriceSettings};
 
 /// Everything the engine can be told. Unknown keys are errors.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// What the object store charges.
     pub prices: PriceSettings,
+    /// Other processes that run large queries.
+    pub workers: WorkerSettings,
 }
 
 /// Memory for queries, and where they go when it is not enough.
@@ -64,6 +68,9 @@ impl MemorySettings {
 pub struct ExecutionSettings {
     /// Partitions that one query is divided into. Default: the number of cores.
     pub target_partitions: Option<usize>,
+    /// How long a query may take unless its session says otherwise (`SET polynya.statement_timeout`). Default: 0, no limit.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub statement_timeout: Duration,
 }
 
 /// How many queries run at once, and how many wait.
@@ -73,6 +80,10 @@ pub struct AdmissionSettings {
     /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running.
     /// Default: eight for each core, at least 32.
     pub max_running: NonZeroUsize,
+    /// Memory that each running query reserves of `memory.limit`, in bytes; those for which none is left wait. A query may
+    /// use more than it reserved, as long as there is some. Default: 64 MiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
+    pub memory_per_query: ByteSize,
     /// Queries that wait; more are turned away. Default: 1,000.
     pub max_queued: usize,
     /// How long a query waits before it is turned away, in seconds. Default: 300.
@@ -84,7 +95,7 @@ impl Default for AdmissionSettings {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         // Many of them may be results that a client has left half read.
         let running = NonZeroUsize::new((cores * 8).max(32)).unwrap_or(NonZeroUsize::MIN);
-        Self { max_running: running, max_queued: 1_000, queue_timeout_s: 300 }
+        Self { max_running: running, memory_per_query: ByteSize::mib(64), max_queued: 1_000, queue_timeout_s: 300 }
     }
 }
 

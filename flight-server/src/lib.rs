@@ -5,6 +5,7 @@
 
 mod activity;
 pub mod cli;
+mod metrics;
 mod prepared;
 mod results;
 mod server;
@@ -15,6 +16,7 @@ mod shell;
 mod status;
 mod wire;
 
+pub use metrics::MetricsServer;
 pub use server::{Server, ServerError};
 pub use settings::{ServerSettings, Settings};
 pub use status::{QUERY_ID_TRAILER, SQLSTATE_TRAILER};

@@ -13,5 +13,5 @@ mod suite;
 pub use columns::Column;
 pub use database::{Database, DatabaseError};
 pub use render::render_cell;
-pub use server::LocalServer;
+pub use server::{LocalServer, Workers};
 pub use suite::{FileOutcome, Suite};

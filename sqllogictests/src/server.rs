@@ -1,8 +1,10 @@
 //! A server in this process, on a catalog and a warehouse in a temporary folder, for as long as the tests run.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use polynya_catalog::{CatalogSettings, CatalogType};
-use polynya_engine::Engine;
+use polynya_engine::{Engine, Execution, ProvisionerKind, WorkerSettings};
 use polynya_flight_server::{Server, ServerSettings};
 use tempfile::TempDir;
 
@@ -13,12 +15,35 @@ pub struct LocalServer {
     _folder: TempDir,
 }
 
+/// Processes that run the stages of queries.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// How many; they stay for as long as the server.
+    pub count: usize,
+    /// The program `polynya`.
+    pub program: PathBuf,
+}
+
+impl Workers {
+    fn settings(&self) -> WorkerSettings {
+        WorkerSettings {
+            provisioner: ProvisionerKind::LocalProcess,
+            program: Some(self.program.clone()),
+            min: self.count,
+            max: self.count,
+            execution: Execution::Distributed,
+            ..WorkerSettings::default()
+        }
+    }
+}
+
 impl LocalServer {
-    /// Starts a server on a free port, with one catalog called `lake`: SQLite and local files.
+    /// Starts a server on a free port, with one catalog called `lake`: SQLite and local files. With `workers`, queries run
+    /// on so many processes.
     ///
     /// # Errors
     /// When the folder, the catalog or the port cannot be had.
-    pub async fn start() -> Result<Self> {
+    pub async fn start(workers: Option<&Workers>) -> Result<Self> {
         let folder = TempDir::with_prefix("polynya-slt-").context("cannot create a temporary folder")?;
         let mut catalog = CatalogSettings::new(CatalogType::Sql);
         catalog.uri = Some(format!("sqlite://{}", folder.path().join("catalog.db").display()));
@@ -26,6 +51,7 @@ impl LocalServer {
         let engine_settings = polynya_engine::Settings {
             catalog: [("lake".to_string(), catalog)].into(),
             default_catalog: Some("lake".to_string()),
+            workers: workers.map(Workers::settings).unwrap_or_default(),
             ..Default::default()
         };
         let engine = Engine::start(engine_settings).await.context("cannot start the engine")?;

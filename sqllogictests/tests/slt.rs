@@ -2,13 +2,13 @@
 //!
 //! Starts a server in this process unless given one. Prints a line for each file, and closes as libtest does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use polynya_sqllogictests::{LocalServer, Suite};
+use polynya_sqllogictests::{LocalServer, Suite, Workers};
 
 /// Runs the sqllogictests.
 #[derive(Parser)]
@@ -21,6 +21,12 @@ struct Arguments {
     /// A running server; by default one is started in this process.
     #[arg(long)]
     url: Option<String>,
+    /// Run queries on so many worker processes.
+    #[arg(long, value_name = "COUNT", requires = "program")]
+    workers: Option<usize>,
+    /// The program `polynya`, for the workers.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Accepted, because `cargo test -- --nocapture` passes it to every test.
     #[arg(long, hide = true)]
     nocapture: bool,
@@ -38,9 +44,10 @@ fn main() -> Result<ExitCode> {
 
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let suite = Suite::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("slt"), arguments.filter.as_deref())?;
+    let workers = arguments.workers.zip(arguments.program.clone()).map(|(count, program)| Workers { count, program });
     let local = match &arguments.url {
         Some(_) => None,
-        None => Some(LocalServer::start().await?),
+        None => Some(LocalServer::start(workers.as_ref()).await?),
     };
     let url = match (&arguments.url, &local) {
         (Some(url), _) => url.clone(),

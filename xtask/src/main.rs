@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | services`.
+//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | services`.
 //!
 //! In: a command line. Out: the exit code that CI reads. Each command is a list of steps; what a step needs from outside (a Python
 //! environment, SeaweedFS, PostgreSQL) is installed by [`install`] at pinned versions, never by hand.
@@ -44,11 +44,21 @@ enum Task {
         /// A running server to test, such as grpc://127.0.0.1:50051; by default the test starts its own.
         #[arg(long)]
         url: Option<String>,
+        /// Run the queries on so many worker processes.
+        #[arg(long, value_name = "COUNT")]
+        workers: Option<usize>,
     },
     /// `polynya-bench` in the release profile, with the arguments that follow.
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments for polynya-bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Kill and stop workers while TPC-H queries run (release profile), with the arguments that follow; --help lists them.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// Arguments for the harness.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -63,8 +73,9 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
         Task::Deny => lint::deny(),
-        Task::Slt { filter, update, url } => test::slt(filter.as_deref(), update, url.as_deref()),
+        Task::Slt { filter, update, url, workers } => test::slt(filter.as_deref(), update, url.as_deref(), workers),
         Task::Bench { arguments } => bench(&arguments),
+        Task::Chaos { arguments } => test::chaos(&arguments),
         Task::Services => services::run(),
     };
     match outcome {

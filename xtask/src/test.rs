@@ -56,6 +56,9 @@ pub(crate) fn run(options: &TestOptions) -> Result<()> {
     }
     if wanted(Suite::Slt) {
         steps.run("sqllogictests", cargo().args(["test", "--workspace", "--test", "slt"]));
+        let mut distributed = cargo();
+        distributed.args(["test", "--workspace", "--test", "slt", "--"]);
+        steps.run("sqllogictests, on 2 workers", on_workers(&mut distributed, 2));
     }
     if let Some(programs) = &programs {
         if wanted(Suite::Expect) {
@@ -83,10 +86,19 @@ fn cargo_tests(steps: &mut Steps, fast: bool, programs: Option<&Programs>) {
     steps.run("cargo test", &mut command);
 }
 
+/// Runs the sqllogictests' queries on worker processes.
+fn on_workers(command: &mut Command, workers: usize) -> &mut Command {
+    command.args(["--workers", &workers.to_string(), "--program"]).arg(binary("polynya"))
+}
+
+/// A program of ours, in the dev profile.
+fn binary(name: &str) -> PathBuf {
+    target_dir().join("debug").join(name)
+}
+
 fn interop(programs: &Programs) -> Command {
     let mut command = Command::new(&programs.python);
     programs.export(&mut command);
-    let binary = |name: &str| -> PathBuf { target_dir().join("debug").join(name) };
     command
         .current_dir(root())
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "sqllogictests/interop"])
@@ -97,7 +109,7 @@ fn interop(programs: &Programs) -> Command {
 }
 
 /// `cargo xtask slt`.
-pub(crate) fn slt(filter: Option<&str>, update: bool, url: Option<&str>) -> Result<()> {
+pub(crate) fn slt(filter: Option<&str>, update: bool, url: Option<&str>, workers: Option<usize>) -> Result<()> {
     let mut command = cargo();
     command.args(["test", "--quiet", "--workspace", "--test", "slt", "--"]).args(filter);
     if update {
@@ -106,9 +118,36 @@ pub(crate) fn slt(filter: Option<&str>, update: bool, url: Option<&str>) -> Resu
     if let Some(url) = url {
         command.args(["--url", url]);
     }
+    if let Some(workers) = workers {
+        let built = cargo().args(["build", "--workspace", "--bins"]).status()?;
+        anyhow::ensure!(built.success(), "the worker's program could not be built");
+        on_workers(&mut command, workers);
+    }
     let status = command.status()?;
     if !status.success() {
         bail!("the sqllogictests failed");
+    }
+    Ok(())
+}
+
+/// `cargo xtask chaos`.
+pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
+    let programs = install::programs()?;
+    let packages = ["--package", "polynya-flight-server", "--package", "polynya-bench"];
+    let built = cargo().args(["build", "--release"]).args(packages).status()?;
+    anyhow::ensure!(built.success(), "the programs could not be built");
+    let binary = |name: &str| target_dir().join("release").join(name);
+    let mut command = Command::new(&programs.python);
+    programs.export(&mut command);
+    command
+        .arg(root().join("sqllogictests/interop/chaos.py"))
+        .args(arguments)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("POLYNYA_BIN", binary("polynya"))
+        .env("POLYNYA_BENCH_BIN", binary("polynya-bench"));
+    let status = command.status()?;
+    if !status.success() {
+        bail!("chaos found failures");
     }
     Ok(())
 }

@@ -143,6 +143,16 @@ impl Storage {
         Ok(Arc::new(Self { opened: Arc::new(opened), meters }))
     }
 
+    /// What the stores are opened with, credentials included: for a process that reads the same files.
+    pub fn properties(&self) -> HashMap<String, String> {
+        self.opened.properties.all()
+    }
+
+    /// Whether files are in the memory of this process: those of a warehouse at `memory:`.
+    pub fn is_memory(&self) -> bool {
+        self.opened.properties.get(&["warehouse"]).is_some_and(|warehouse| warehouse.starts_with("memory:"))
+    }
+
     /// The same stores and connections, counted by this meter as well: one meter per query.
     pub fn metered(self: &Arc<Self>, meter: Arc<RequestMeter>) -> Arc<Self> {
         let meters = self.meters.iter().cloned().chain([meter]).collect();

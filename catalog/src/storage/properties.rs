@@ -33,6 +33,10 @@ impl Properties {
         Self(merged)
     }
 
+    pub(super) fn all(&self) -> HashMap<String, String> {
+        self.0.clone()
+    }
+
     /// The first of `names` that is set to something.
     pub(super) fn get(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.0.get(*name)).map(String::as_str).filter(|value| !value.is_empty())

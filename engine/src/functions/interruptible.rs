@@ -41,7 +41,7 @@ pub(crate) fn interruptible(
     options: &Arc<ConfigOptions>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let guard = |filter: &JoinFilter| -> Result<JoinFilter> {
-        let function = Arc::new(ScalarUDF::new_from_impl(Interruptible::new(Arc::clone(stopped))));
+        let function = interruptible_function(Arc::clone(stopped));
         let condition = vec![Arc::clone(filter.expression())];
         let condition = ScalarFunctionExpr::try_new(function, condition, filter.schema(), Arc::clone(options))?;
         Ok(JoinFilter::new(Arc::new(condition), filter.column_indices().to_vec(), Arc::clone(filter.schema())))
@@ -68,6 +68,11 @@ pub(crate) fn interruptible(
         Ok(Transformed::yes(Arc::new(CooperativeExec::new(join)) as Arc<dyn ExecutionPlan>))
     })?;
     Ok(guarded.data)
+}
+
+/// The function that such conditions call, for a process where they arrive by its name.
+pub(crate) fn interruptible_function(stopped: Arc<AtomicBool>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(Interruptible::new(stopped)))
 }
 
 /// Gives a condition's value, unless the query was stopped.

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use exact_sum::ExactSum;
-pub(crate) use interruptible::interruptible;
+pub(crate) use interruptible::{interruptible, interruptible_function};
 
 /// What [`crate::planner`] plans integer operators as.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {

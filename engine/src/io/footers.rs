@@ -96,6 +96,12 @@ async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64) -> Result<Byte
         file.io.meter.page(tier, kept.len() as u64);
         return Ok(kept);
     }
+    if let Some(end) = pages.footer_from_peer(file, &key).await {
+        if file.io.cache == CacheMode::On {
+            pages.cache.insert_on_disk(&key, &end);
+        }
+        return Ok(end);
+    }
     let guess = (TAIL_BYTES_MIN + chunks * CHUNK_METADATA_BYTES).min(TAIL_BYTES_MAX).min(size);
     let tail = pages.fetch_alone(file, size - guess..size).await?;
     let start = start_of_end(&tail, file)?;

@@ -144,6 +144,11 @@ impl<K: PartKey, V: Held> MemoryTier<K, V> {
         }
     }
 
+    /// What is here, in no order.
+    pub(crate) fn keys(&self) -> Vec<K> {
+        self.watch.by_file.lock().values().flatten().cloned().collect()
+    }
+
     /// Forgets the parts of a file.
     pub(crate) fn remove_file(&self, file: &FileKey) {
         let parts = self.watch.by_file.lock().get(file).cloned().unwrap_or_default();

@@ -5,7 +5,8 @@
 //!
 //!  decoder ──► reader ──► staged ahead? ──► page cache ──────────► coalesce ──► fetch ──────────► store
 //!             (ranges      (prefetch)       memory → disk →        few, large   limit, retry,
-//!              → pages)                     request under way      requests     hedge, measure
+//!              → pages)                     request under way →    requests     hedge, measure
+//!                                           a peer
 //! ```
 
 mod coalesce;
@@ -22,6 +23,7 @@ mod meter;
 mod page;
 mod page_cache;
 mod pages;
+mod peer;
 mod prefetch;
 mod query_io;
 mod reader;
@@ -40,9 +42,11 @@ pub(crate) use fetch::Stores;
 pub(crate) use footers::{Footer, FooterCache};
 pub(crate) use hydrate::{Hydration, Hydrator};
 pub(crate) use memory_tier::PageTier;
+pub(crate) use meter::IoMeter;
 pub(crate) use page::{FileKey, PageKey};
 pub(crate) use page_cache::PageCache;
 pub(crate) use pages::Pages;
+pub(crate) use peer::PeerPages;
 pub(crate) use prefetch::{Budget, Foreseen, PrefetchHandle};
 pub(crate) use query_io::{DataFile, Prices, QueryIo};
 pub(crate) use reader::{DataCaches, ReaderFactory};

@@ -21,11 +21,18 @@ use super::query_io::CacheMode;
 use crate::Error;
 
 /// A request under way. All who wait for its pages poll it; it goes on while one of them does.
-pub(crate) type Flight = Shared<BoxFuture<'static, Result<Arc<Brought>, Arc<Error>>>>;
-type WeakFlight = WeakShared<BoxFuture<'static, Result<Arc<Brought>, Arc<Error>>>>;
+pub(crate) type Flight = Shared<BoxFuture<'static, Result<Arc<Landed>, Arc<Error>>>>;
+type WeakFlight = WeakShared<BoxFuture<'static, Result<Arc<Landed>, Arc<Error>>>>;
 
 /// The pages that a request brought, by where they start.
 pub(crate) type Brought = HashMap<u64, Bytes>;
+
+/// What a request brought, and from where.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) pages: Brought,
+    pub(crate) from: Tier,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -126,6 +133,20 @@ impl PageCache {
         self.memory.contains(key) || self.disk.as_ref().is_some_and(|disk| disk.contains(key))
     }
 
+    /// What memory holds, as far as `bytes_max` goes: what a worker that ends leaves to others.
+    pub(crate) fn hottest(&self, bytes_max: u64) -> Vec<(PageKey, Bytes)> {
+        let mut left = bytes_max;
+        let pages = self.memory.keys().into_iter().filter_map(|key| self.memory.get(&key).map(|page| (key, page)));
+        pages.take_while(|(_, page)| left.checked_sub(page.len() as u64).map(|rest| left = rest).is_some()).collect()
+    }
+
+    /// All pages here, in no order.
+    pub(crate) fn keys(&self) -> Vec<PageKey> {
+        let mut keys = self.disk.as_ref().map(DiskTier::keys).unwrap_or_default();
+        keys.extend(self.memory.keys());
+        keys
+    }
+
     /// Keeps a page that owns its bytes.
     pub(crate) fn insert(&self, key: &PageKey, page: &Bytes) {
         self.memory.insert(key.clone(), page.clone());
@@ -147,7 +168,7 @@ impl PageCache {
         begin: impl FnOnce(
             Vec<PageKey>,
             &dyn Fn(&PageKey) -> bool,
-        ) -> Vec<(Vec<PageKey>, BoxFuture<'static, Result<Brought, Error>>)>,
+        ) -> Vec<(Vec<PageKey>, BoxFuture<'static, Result<Landed, Error>>)>,
     ) -> Vec<Flight> {
         let mut flights = self.flights.lock();
         let mut joined: Vec<Flight> = Vec::new();
@@ -169,9 +190,9 @@ impl PageCache {
             let id = flights.next_id;
             let landing = Landing { cache: Arc::clone(self), id, pages: pages.clone() };
             let flight: Flight = async move {
-                let brought = request.await;
+                let landed = request.await;
                 drop(landing);
-                brought.map(Arc::new).map_err(Arc::new)
+                landed.map(Arc::new).map_err(Arc::new)
             }
             .boxed()
             .shared();

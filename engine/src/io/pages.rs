@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -12,9 +13,13 @@ use super::fetch::{StoreState, Stores};
 use super::layout::Layout;
 use super::meter::Tier;
 use super::page::{FileKey, PageKey};
-use super::page_cache::{Brought, PageCache};
+use super::page_cache::{Brought, Landed, PageCache};
+use super::peer::PeerPages;
 use super::query_io::{CacheMode, DataFile};
 use crate::{Error, Result};
+
+/// How much longer than the store a peer may take; then the store is asked.
+const PEER_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The cache and the stores behind it. Shared by all queries.
 #[derive(Debug, Clone)]
@@ -60,21 +65,26 @@ impl Pages {
         Ok(got)
     }
 
-    /// Pages that no tier has: from requests under way, or new ones.
+    /// Pages that no tier has: from requests under way, from peers, or from the store.
     async fn fetch(&self, file: &DataFile, layout: &Layout, mut absent: Vec<PageKey>, got: &mut Brought) -> Result<()> {
         let mut others_limit = false;
+        let mut peers = file.io.peers.clone();
         while !absent.is_empty() {
             let store = self.stores.of(file);
+            let peers = peers.take();
             let flights = self.cache.join(&absent, |alone, known| {
+                if let Some(peers) = peers {
+                    return vec![self.ask(file, &store, peers, alone)];
+                }
                 let ranges = alone.iter().map(|key| key.start..key.end).collect();
                 let known = |range: &Range<u64>| known(&PageKey::new(&file.key, range));
                 let requests = coalesce::requests(ranges, layout, &store.cost, known);
                 let begin = |request: Request| self.begin(file, &store, request);
                 requests.into_iter().map(begin).collect()
             });
-            for brought in join_all(flights).await {
-                let brought = match brought {
-                    Ok(brought) => brought,
+            for landed in join_all(flights).await {
+                let landed = match landed {
+                    Ok(landed) => landed,
                     // Another query, whose request we waited for, reached its own limit: once, we ask for ourselves.
                     Err(error) if matches!(*error, Error::Limit { .. }) && !others_limit => {
                         others_limit = true;
@@ -83,9 +93,9 @@ impl Pages {
                     Err(error) => return Err(Arc::try_unwrap(error).unwrap_or_else(Error::Shared)),
                 };
                 absent.retain(|key| {
-                    match brought.get(&key.start).filter(|page| page.len() as u64 == key.end - key.start) {
+                    match landed.pages.get(&key.start).filter(|page| page.len() as u64 == key.end - key.start) {
                         Some(page) => {
-                            file.io.meter.page(Tier::Store, page.len() as u64);
+                            file.io.meter.page(landed.from, page.len() as u64);
                             got.insert(key.start, page.clone());
                             false
                         }
@@ -103,7 +113,7 @@ impl Pages {
         file: &DataFile,
         store: &Arc<StoreState>,
         request: Request,
-    ) -> (Vec<PageKey>, BoxFuture<'static, Result<Brought>>) {
+    ) -> (Vec<PageKey>, BoxFuture<'static, Result<Landed>>) {
         let keys: Vec<PageKey> = request.pages.iter().map(|range| PageKey::new(&file.key, range)).collect();
         let (cache, file, store, pages) = (Arc::clone(&self.cache), file.clone(), Arc::clone(store), keys.clone());
         let fetch = async move {
@@ -121,9 +131,40 @@ impl Pages {
                 }
                 brought.insert(key.start, page);
             }
-            Ok(brought)
+            Ok(Landed { pages: brought, from: Tier::Store })
         };
         (keys, Box::pin(fetch))
+    }
+
+    /// A request to peers, not yet sent, that leaves in the cache what they have of these pages.
+    fn ask(
+        &self,
+        file: &DataFile,
+        store: &Arc<StoreState>,
+        peers: Arc<dyn PeerPages>,
+        keys: Vec<PageKey>,
+    ) -> (Vec<PageKey>, BoxFuture<'static, Result<Landed>>) {
+        let (cache, mode, wanted) = (Arc::clone(&self.cache), file.io.cache, keys.clone());
+        let patience = PEER_PATIENCE + store.cost.expected(keys.iter().map(|key| key.end - key.start).sum());
+        let asked = async move {
+            let mut pages = Brought::new();
+            for (key, page) in peers.get(&wanted, patience).await {
+                if mode == CacheMode::On {
+                    cache.insert(&key, &page);
+                }
+                pages.insert(key.start, page);
+            }
+            Ok(Landed { pages, from: Tier::Peer })
+        };
+        (keys, Box::pin(asked))
+    }
+
+    /// The end of a file, if a peer has it.
+    pub(crate) async fn footer_from_peer(&self, file: &DataFile, key: &PageKey) -> Option<Bytes> {
+        let patience = PEER_PATIENCE + self.stores.of(file).cost.latency();
+        let (_, end) = file.io.peers.as_ref()?.get(std::slice::from_ref(key), patience).await.pop()?;
+        file.io.meter.page(Tier::Peer, end.len() as u64);
+        Some(end)
     }
 
     /// Bytes of a file that are no page, in one request that nobody shares.

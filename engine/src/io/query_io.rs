@@ -7,6 +7,7 @@ use polynya_catalog::{RequestCounts, Storage};
 
 use super::meter::{IoMeter, Tier};
 use super::page::FileKey;
+use super::peer::PeerPages;
 use crate::{Error, Result};
 
 /// Retries that any query has, however few its requests.
@@ -43,6 +44,13 @@ pub struct IoLimits {
     pub max_cost_usd: Option<f64>,
 }
 
+impl IoLimits {
+    /// Whether a query may spend what it wants.
+    pub(crate) fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What S3 charges: see [`super::PriceSettings`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Prices {
@@ -56,6 +64,8 @@ pub(crate) struct Prices {
 pub(crate) struct QueryIo {
     pub(crate) meter: IoMeter,
     pub(crate) cache: CacheMode,
+    /// Who is asked before the store.
+    pub(crate) peers: Option<Arc<dyn PeerPages>>,
     limits: IoLimits,
     prices: Prices,
     requests: AtomicU64,
@@ -67,6 +77,16 @@ pub(crate) struct QueryIo {
 impl QueryIo {
     pub(crate) fn new(cache: CacheMode, limits: IoLimits, prices: Prices) -> Arc<Self> {
         Arc::new(Self { cache, limits, prices, ..Self::default() })
+    }
+
+    /// Reads that ask these peers before the store.
+    pub(crate) fn with_peers(
+        cache: CacheMode,
+        limits: IoLimits,
+        prices: Prices,
+        peers: Arc<dyn PeerPages>,
+    ) -> Arc<Self> {
+        Arc::new(Self { cache, limits, prices, peers: Some(peers), ..Self::default() })
     }
 
     /// Counts bytes of data that decoding asks for.
@@ -98,6 +118,7 @@ impl QueryIo {
     /// # Errors
     /// When the query would cost more than it may.
     pub(crate) fn request(&self, bytes: u64) -> Result<()> {
+        self.meter.requested(bytes);
         let requests = self.requests.fetch_add(1, Relaxed) + 1;
         let bytes = self.request_bytes.fetch_add(bytes, Relaxed) + bytes;
         let usd = requests as f64 * self.prices.get_usd + bytes as f64 * self.prices.egress_usd_per_byte;

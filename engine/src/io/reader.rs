@@ -57,6 +57,11 @@ impl ReaderFactory {
         Self { storage, io, caches, mapping, staged: Arc::default() }
     }
 
+    /// The table's store.
+    pub(crate) fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+
     /// A file that the scan planned.
     pub(crate) fn file(&self, file: &PartitionedFile) -> Result<DataFile> {
         let Some(iceberg) = IcebergFile::of(file) else {

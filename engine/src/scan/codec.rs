@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_datafusion_err, internal_err};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
@@ -24,24 +26,32 @@ use prost::Message;
 use super::file::IcebergFile;
 use super::schema_mapping::ColumnMapping;
 use super::source::{IcebergSource, ScanContext};
+use crate::Error;
+use crate::cluster::TaskIo;
 use crate::io::{DataCaches, ReaderFactory};
+
+/// Stores that a worker keeps open.
+const STORAGES_MAX: u64 = 256;
 
 /// Encodes and decodes [`IcebergSource`] scans.
 #[derive(Debug)]
 pub struct ScanCodec {
-    storages: BTreeMap<String, Arc<Storage>>,
     caches: DataCaches,
+    /// Stores by their properties: connections outlive a task.
+    storages: moka::sync::Cache<BTreeMap<String, String>, Arc<Storage>>,
 }
 
 impl ScanCodec {
-    /// Scans of a catalog's tables are read through the storage under the catalog's name.
-    pub(crate) fn new(storages: BTreeMap<String, Arc<Storage>>, caches: DataCaches) -> Self {
-        Self { storages, caches }
+    /// Arrived scans read through these caches.
+    pub(crate) fn new(caches: DataCaches) -> Self {
+        Self { caches, storages: moka::sync::Cache::new(STORAGES_MAX) }
     }
 }
 
 /// A scan on the wire.
+// No `Debug`: credentials are not to be printed.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 struct EncodedScan {
     #[prost(string, tag = "1")]
     catalog: String,
@@ -57,6 +67,13 @@ struct EncodedScan {
     /// The files of all groups, in order.
     #[prost(message, repeated, tag = "6")]
     files: Vec<EncodedFile>,
+    /// What the table's store is opened with: credentials, too.
+    #[prost(btree_map = "string, string", tag = "7")]
+    storage: BTreeMap<String, String>,
+    #[prost(bool, tag = "8")]
+    complete: bool,
+    #[prost(bool, tag = "9")]
+    reordered: bool,
 }
 
 /// What DataFusion's encoding drops of a file.
@@ -96,13 +113,12 @@ impl PhysicalExtensionCodec for ScanCodec {
             .map_err(|error| internal_datafusion_err!("the schema of {} did not survive: {error}", encoded.table))?;
         let names = encoded.name_mapping_json.as_deref();
         let mapping = Arc::new(ColumnMapping::new(encoded.table.clone(), Arc::new(schema), names)?);
-        let Some(storage) = self.storages.get(&encoded.catalog) else {
-            return internal_err!("this worker does not know the catalog {}", encoded.catalog);
-        };
-        let readers =
-            ReaderFactory::new(Arc::clone(storage), Arc::default(), self.caches.clone(), Arc::clone(&mapping));
+        let storage = self.storage(encoded.storage)?;
+        let io = ctx.session_config().get_extension::<TaskIo>().map(|task| Arc::clone(&task.0)).unwrap_or_default();
+        io.meter.publish(FileSource::metrics(&parquet));
+        let readers = ReaderFactory::new(storage, io, self.caches.clone(), Arc::clone(&mapping));
         let scan = ScanContext { catalog: encoded.catalog, mapping, readers: Arc::new(readers) };
-        let source = IcebergSource::new(parquet, Arc::new(scan));
+        let source = IcebergSource::arrived(parquet, Arc::new(scan), encoded.complete, encoded.reordered);
         let groups = attach(&config.file_groups, encoded.files)?;
         let config = FileScanConfigBuilder::from(config).with_source(Arc::new(source)).with_file_groups(groups).build();
         Ok(DataSourceExec::from_data_source(config))
@@ -129,8 +145,22 @@ impl PhysicalExtensionCodec for ScanCodec {
             name_mapping_json: mapping.name_mapping_json(),
             parquet: converter.execution_plan_to_proto(&inner, self)?.encode_to_vec(),
             files,
+            storage: source.scan().readers.storage().properties().into_iter().collect(),
+            complete: source.is_complete(),
+            reordered: source.is_reordered(),
         };
         encoded.encode(buf).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+}
+
+impl ScanCodec {
+    fn storage(&self, properties: BTreeMap<String, String>) -> Result<Arc<Storage>> {
+        if let Some(known) = self.storages.get(&properties) {
+            return Ok(known);
+        }
+        let opened = Storage::new(&properties.clone().into_iter().collect()).map_err(Error::from)?;
+        self.storages.insert(properties, Arc::clone(&opened));
+        Ok(opened)
     }
 }
 
@@ -142,7 +172,8 @@ fn parquet_scan(plan: &Arc<dyn ExecutionPlan>) -> Result<(FileScanConfig, Parque
     }
 }
 
-fn iceberg_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &IcebergSource)> {
+/// The Iceberg scan that a plan is, if it is one.
+pub(crate) fn iceberg_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &IcebergSource)> {
     plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<IcebergSource>()
 }
 

@@ -34,12 +34,14 @@ mod statistics;
 use datafusion::arrow::datatypes::Field;
 
 pub use codec::ScanCodec;
+pub(crate) use codec::iceberg_scan;
 pub(crate) use file::IcebergFile;
 pub(crate) use foresight::Foresight;
 pub(crate) use manifest_cache::ManifestCache;
 pub(crate) use provider::{IcebergTableProvider, ScanCaches};
 pub(crate) use schema_mapping::ColumnMapping;
 pub use source::IcebergSource;
+pub(crate) use splits::balance;
 
 /// The Iceberg field id of an Arrow field, as `types::arrow_schema` and Parquet readers record it.
 pub(crate) fn field_id(field: &Field) -> Option<i32> {

@@ -9,7 +9,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, Statistics};
 use datafusion::config::{ParquetOptions, TableParquetOptions};
 use datafusion::datasource::TableType;
-use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
@@ -22,6 +22,7 @@ use super::planning::{Selection, select_files};
 use super::source::{IcebergSource, ScanContext};
 use super::{splits, statistics};
 use crate::io::{DataCaches, ReaderFactory};
+use crate::options::{Execution, PolynyaOptions};
 use crate::pin::PinnedTable;
 use crate::query::QueryContext;
 
@@ -117,10 +118,15 @@ impl TableProvider for IcebergTableProvider {
         }
         let wanted = self.wanted(projection, filters);
         let statistics = statistics::of_selection(&selected, schema, &wanted);
-        let groups = splits::file_groups(
+        let mut groups = splits::file_groups(
             with_statistics(&selected, schema, &wanted),
             state.config().options().execution.target_partitions,
         );
+        let options = state.config().options().extensions.get::<PolynyaOptions>();
+        if options.is_some_and(|options| options.execution == Execution::Distributed) && groups.len() == 1 {
+            // With one partition there would be nothing to distribute.
+            groups.push(FileGroup::new(Vec::new()));
+        }
         // Our reader takes files by their full location: the store's URL here is never used.
         let config = FileScanConfigBuilder::new(
             ObjectStoreUrl::local_filesystem(),

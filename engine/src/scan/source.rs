@@ -48,7 +48,7 @@ pub struct IcebergSource {
 /// What every file of a scan shares.
 #[derive(Debug)]
 pub(crate) struct ScanContext {
-    /// The catalog that the table belongs to: workers find their store by it.
+    /// The catalog that the table belongs to.
     pub(crate) catalog: String,
     /// How files' columns become the table's.
     pub(crate) mapping: Arc<ColumnMapping>,
@@ -62,6 +62,24 @@ impl IcebergSource {
         let readers = Arc::clone(&scan.readers);
         let parquet = parquet.with_parquet_file_reader_factory(readers);
         Self { parquet, scan, complete: true, reordered: false, batch_rows: None }
+    }
+
+    /// A source that came from another process.
+    pub(crate) fn arrived(parquet: ParquetSource, scan: Arc<ScanContext>, complete: bool, reordered: bool) -> Self {
+        Self { complete, reordered, ..Self::new(parquet, scan) }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    pub(crate) fn is_reordered(&self) -> bool {
+        self.reordered
+    }
+
+    /// Whether the files are in the memory of this process.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.scan.readers.storage().is_memory()
     }
 
     /// The Parquet side, for the codec.

@@ -61,7 +61,7 @@ fn partitioned_file(file: &FileEntry, start: u64, end: u64, statistics: Option<A
 }
 
 /// Gives each piece, largest first, to the group with the fewest bytes. Deterministic.
-fn balance(mut pieces: Vec<(u64, PartitionedFile)>, partitions: usize) -> Vec<FileGroup> {
+pub(crate) fn balance(mut pieces: Vec<(u64, PartitionedFile)>, partitions: usize) -> Vec<FileGroup> {
     pieces.sort_by_key(|(bytes, _)| Reverse(*bytes));
     let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.min(pieces.len())];
     let mut loads: BinaryHeap<Reverse<(u64, usize)>> = (0..groups.len()).map(|group| Reverse((0, group))).collect();

@@ -4,10 +4,12 @@
 
 mod call;
 mod query_log;
+mod task_log;
 mod warm;
 
 pub(crate) use call::{call, describe_call};
 pub(crate) use query_log::QueryLog;
+pub(crate) use task_log::{TaskLog, TaskRecord};
 
 use std::sync::Arc;
 
@@ -18,20 +20,26 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{MemTable, TableProvider};
 
 use self::query_log::Record;
+use crate::cluster::WorkerStatus;
 use crate::io::TierStats;
 use crate::names::{TableName, did_you_mean};
 use crate::{Engine, Error, Result, Session};
 
 /// The schema's name.
 pub(crate) const SYSTEM: &str = "system";
-const TABLES: [&str; 3] = ["cache", "queries", "tenants"];
+const TABLES: [&str; 5] = ["cache", "queries", "tasks", "tenants", "workers"];
 
 /// The table that `name` names, as it is now.
-pub(crate) fn table(engine: &Engine, name: &TableName, session: &Session) -> Result<Arc<dyn TableProvider>> {
+pub(crate) async fn table(engine: &Engine, name: &TableName, session: &Session) -> Result<Arc<dyn TableProvider>> {
     let columns = match name.table.to_lowercase().as_str() {
         "cache" => cache(&engine.scan_caches().data.pages.cache.stats()),
         "queries" => queries(&engine.query_log().of_tenant(session.tenant())),
+        "tasks" => tasks(&engine.query_log().of_tenant(session.tenant())),
         "tenants" => tenants(engine, session.tenant()),
+        "workers" => workers(&match engine.cluster() {
+            Some(cluster) => cluster.status().await,
+            None => Vec::new(),
+        }),
         _ => {
             let hint = did_you_mean(&name.table, TABLES.iter().map(|table| (*table).to_owned()));
             return Err(Error::NotFound { kind: "table", name: name.to_string(), hint });
@@ -90,12 +98,44 @@ fn queries(records: &[Record]) -> Columns {
         ("bytes_read", number(records, |record| record.stats.bytes_read)),
         ("bytes_from_memory", number(records, |record| record.stats.io.bytes_from_memory)),
         ("bytes_from_disk", number(records, |record| record.stats.io.bytes_from_disk)),
+        ("bytes_from_peers", number(records, |record| record.stats.io.bytes_from_peers)),
         ("bytes_from_store", number(records, |record| record.stats.io.bytes_from_store)),
+        ("page_hits", number(records, |record| record.stats.io.page_hits)),
+        ("page_misses", number(records, |record| record.stats.io.page_misses)),
+        ("pages_from_peers", number(records, |record| record.stats.io.pages_from_peers)),
         ("cache_hit_ratio", Arc::new(records.iter().map(ratio).collect::<Float64Array>())),
         ("retries", number(records, |record| record.stats.io.retries)),
         ("hedges", number(records, |record| record.stats.io.hedges)),
+        ("workers_lost", number(records, |record| record.stats.workers_lost)),
         ("wait_ms", number(records, |record| record.stats.io.wait_ms)),
         ("cost_usd", Arc::new(records.iter().map(|record| Some(record.stats.cost_usd)).collect::<Float64Array>())),
+    ]
+}
+
+fn tasks(records: &[Record]) -> Columns {
+    let tasks: Vec<(&str, &TaskRecord)> =
+        records.iter().flat_map(|record| record.tasks.iter().map(|task| (record.id.as_str(), task))).collect();
+    vec![
+        ("query_id", text(&tasks, |(query, _)| Some(query))),
+        ("attempt", number(&tasks, |(_, task)| task.attempt)),
+        ("stage", number(&tasks, |(_, task)| task.stage)),
+        ("task", number(&tasks, |(_, task)| task.task)),
+        ("worker", text(&tasks, |(_, task)| Some(&task.worker))),
+        ("state", text(&tasks, |(_, task)| Some(task.state))),
+        ("rows", number(&tasks, |(_, task)| task.rows)),
+        ("bytes", number(&tasks, |(_, task)| task.bytes)),
+        ("elapsed_ms", number(&tasks, |(_, task)| task.elapsed_ms)),
+        ("compute_ms", number(&tasks, |(_, task)| task.compute_ms)),
+        ("requests_get", number(&tasks, |(_, task)| task.requests)),
+        ("spilled_bytes", number(&tasks, |(_, task)| task.spilled_bytes)),
+    ]
+}
+
+fn workers(workers: &[WorkerStatus]) -> Columns {
+    vec![
+        ("worker_id", text(workers, |worker| Some(&worker.id))),
+        ("url", text(workers, |worker| Some(&worker.url))),
+        ("state", text(workers, |worker| Some(worker.state))),
     ]
 }
 

@@ -1,10 +1,12 @@
 //! The last queries of this process, running ones first to be seen, and what each tenant has used since the start.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::task_log::TaskRecord;
+use crate::EngineCounts;
 use crate::query::{QueryContext, QueryStats};
 
 /// Ended queries that are remembered.
@@ -23,6 +25,7 @@ struct State {
     running: Vec<Running>,
     ended: VecDeque<Record>,
     totals: HashMap<String, TenantTotals>,
+    ended_by_state: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Record {
     /// Microseconds since 1970.
     pub(crate) started_micros: i64,
     pub(crate) stats: QueryStats,
+    /// What ran on workers.
+    pub(crate) tasks: Arc<[TaskRecord]>,
 }
 
 /// What a tenant's ended queries have used.
@@ -56,6 +61,7 @@ pub(crate) struct TenantTotals {
     pub(crate) bytes_from_disk: u64,
     pub(crate) retries: u64,
     pub(crate) hedges: u64,
+    pub(crate) workers_lost: u64,
     pub(crate) cost_usd: f64,
 }
 
@@ -71,6 +77,7 @@ impl QueryLog {
             error: None,
             started_micros: chrono::Utc::now().timestamp_micros(),
             stats: QueryStats::default(),
+            tasks: Arc::default(),
         };
         self.state.lock().running.push(Running { context: Arc::downgrade(context), record });
     }
@@ -83,10 +90,18 @@ impl QueryLog {
     }
 
     /// A statement ended, with this account. Later calls for the same query change nothing.
-    pub(crate) fn end(&self, id: &str, state: &'static str, error: Option<String>, stats: QueryStats) {
+    pub(crate) fn end(
+        &self,
+        id: &str,
+        state: &'static str,
+        error: Option<String>,
+        stats: QueryStats,
+        tasks: Vec<TaskRecord>,
+    ) {
         let mut log = self.state.lock();
         let Some(at) = log.running.iter().position(|running| running.record.id == id) else { return };
-        let record = Record { state, error, stats, ..log.running.swap_remove(at).record };
+        let record = Record { state, error, stats, tasks: tasks.into(), ..log.running.swap_remove(at).record };
+        *log.ended_by_state.entry(state).or_default() += 1;
         let totals = log.totals.entry(record.tenant.clone()).or_default();
         totals.queries += 1;
         totals.requests_get += stats.requests_get;
@@ -96,6 +111,7 @@ impl QueryLog {
         totals.bytes_from_disk += stats.io.bytes_from_disk;
         totals.retries += stats.io.retries;
         totals.hedges += stats.io.hedges;
+        totals.workers_lost += stats.workers_lost;
         totals.cost_usd += stats.cost_usd;
         log.ended.push_front(record);
         log.ended.truncate(RECORDS_MAX);
@@ -105,10 +121,27 @@ impl QueryLog {
     pub(crate) fn of_tenant(&self, tenant: &str) -> Vec<Record> {
         let log = self.state.lock();
         let running = log.running.iter().filter_map(|running| {
-            let stats = running.context.upgrade()?.stats();
-            Some(Record { stats, ..running.record.clone() })
+            let context = running.context.upgrade()?;
+            let (stats, tasks) = (context.stats(), context.tasks().records().into());
+            Some(Record { stats, tasks, ..running.record.clone() })
         });
         running.chain(log.ended.iter().cloned()).filter(|record| record.tenant == tenant).collect()
+    }
+
+    /// All tenants' queries, counted.
+    pub(crate) fn counts(&self) -> EngineCounts {
+        let log = self.state.lock();
+        let mut counts = EngineCounts { queries_ended: log.ended_by_state.clone(), ..EngineCounts::default() };
+        for running in log.running.iter().filter(|running| running.context.strong_count() > 0) {
+            *counts.queries_under_way.entry(running.record.state).or_default() += 1;
+        }
+        for totals in log.totals.values() {
+            counts.requests += totals.requests_get + totals.requests_head;
+            counts.bytes_read += totals.bytes_read;
+            counts.cost_usd += totals.cost_usd;
+            counts.workers_lost += totals.workers_lost;
+        }
+        counts
     }
 
     /// What a tenant's ended queries have used.

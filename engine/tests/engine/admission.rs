@@ -10,7 +10,12 @@ use crate::lake::Lake;
 
 /// One query at a time.
 async fn narrow(max_queued: usize) -> Lake {
-    let admission = AdmissionSettings { max_running: NonZeroUsize::MIN, max_queued, queue_timeout_s: 60 };
+    let admission = AdmissionSettings {
+        max_running: NonZeroUsize::MIN,
+        max_queued,
+        queue_timeout_s: 60,
+        ..AdmissionSettings::default()
+    };
     let lake = Lake::with(Settings { admission, ..Settings::default() }).await;
     lake.run("CREATE TABLE t AS SELECT value AS v FROM range(0, 100000)").await;
     lake

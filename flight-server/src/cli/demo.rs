@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use arrow::util::pretty::pretty_format_batches;
 use clap::Args;
 use polynya_bench::client::{Auth, Client};
 use polynya_bench::scale::Scale;
@@ -30,13 +32,21 @@ pub(super) struct Arguments {
     /// How often each query runs; the first time is cold.
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     iterations: usize,
+    /// Run the queries on so many worker processes, which come for them and go when they are done.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    workers: usize,
 }
+
+/// How long the demo's workers wait for another query before they go.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the demo waits for them to be gone.
+const GONE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Shows everything; fails on any wrong answer.
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     logging::start(LogFormat::Text, "warn");
     let folder = make_folder(&arguments.dir)?;
-    let file = write_settings(&folder, arguments.scale)?;
+    let file = write_settings(&folder, arguments.scale, arguments.workers)?;
     let settings = Settings::load(Some(&file), &Overrides::default())?;
 
     let engine = Engine::start(settings.engine).await.context("the engine could not be started")?;
@@ -55,8 +65,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         iterations: arguments.iterations.max(1),
         ..RunOptions::default()
     };
+    if arguments.workers > 0 {
+        println!("No worker runs: the first query starts {}, on this machine.", arguments.workers);
+    }
     let report = run_queries(&client, &options).await?;
     println!("{}", report.render());
+    if arguments.workers > 0 {
+        show_workers(&client, arguments.workers).await?;
+    }
     drop(client);
     server.drain().await;
 
@@ -77,7 +93,7 @@ fn make_folder(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Writes the settings that a later `polynya serve` can use as they are.
-fn write_settings(folder: &Path, scale: Scale) -> Result<PathBuf> {
+fn write_settings(folder: &Path, scale: Scale, workers: usize) -> Result<PathBuf> {
     let path = |name: &str| -> Result<String> {
         let path = folder.join(name);
         path.to_str().map(str::to_owned).with_context(|| format!("the path {} is not text", path.display()))
@@ -96,9 +112,44 @@ fn write_settings(folder: &Path, scale: Scale) -> Result<PathBuf> {
          uri = {uri}\n\
          warehouse = {warehouse}\n"
     );
+    let text = match workers {
+        0 => text,
+        workers => format!("{text}\n{}", worker_settings(workers)),
+    };
     let file = folder.join(DEFAULT_FILE);
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
+}
+
+/// Worker processes for every query, however small.
+fn worker_settings(workers: usize) -> String {
+    format!(
+        "[workers]\n\
+         provisioner = \"local-process\"\n\
+         max = {workers}\n\
+         bytes_per_worker = \"1KiB\"\n\
+         idle_timeout = {}\n\
+         execution = \"distributed\"\n",
+        IDLE_TIMEOUT.as_secs()
+    )
+}
+
+/// Shows which workers ran tasks, and waits until they are gone.
+async fn show_workers(client: &Client, workers: usize) -> Result<()> {
+    let tasks =
+        "SELECT worker, count(*) AS tasks, sum(rows) AS rows_given FROM system.tasks GROUP BY worker ORDER BY worker";
+    let tasks = client.query_all(tasks).await?;
+    println!("{}", pretty_format_batches(&tasks.batches)?);
+    let begun = Instant::now();
+    loop {
+        let running = client.query_all("SELECT worker_id FROM system.workers").await?.rows();
+        if running == 0 {
+            println!("{:.1} s after the last query all {workers} workers are gone.\n", begun.elapsed().as_secs_f64());
+            return Ok(());
+        }
+        anyhow::ensure!(begun.elapsed() < GONE_TIMEOUT, "{running} workers are still there after {GONE_TIMEOUT:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn load_tables(client: &Client, scale: Scale) -> Result<LoadReport> {

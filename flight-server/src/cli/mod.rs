@@ -4,6 +4,7 @@ mod demo;
 mod logging;
 mod serve;
 mod sql;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Serves SQL over Arrow Flight SQL.
     Serve(serve::Arguments),
+    /// Runs tasks of large queries for a coordinator.
+    Worker(worker::Arguments),
     /// Runs SQL, interactively or from -c, -f or standard input.
     Sql(sql::Arguments),
     /// Shows the whole way on TPC-H tables in a local folder: make, load, serve, query, check.
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Worker(arguments) => worker::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }

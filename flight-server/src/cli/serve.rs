@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -9,8 +10,8 @@ use polynya_engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::logging;
-use crate::Server;
 use crate::settings::{DEFAULT_FILE, LogFormat, Overrides, Settings};
+use crate::{MetricsServer, Server, ServerSettings};
 
 /// What `serve` may be told.
 #[derive(Debug, Args)]
@@ -55,6 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
     let catalogs = engine.catalog_names().join(", ");
+    let _metrics = serve_metrics(&engine, &settings.server).await?;
     let mut server = Server::bind(engine, &settings.server).await?;
     let access = if server.address().ip().is_loopback() { "loopback only" } else { "OPEN TO THE NETWORK" };
     println!(
@@ -76,6 +78,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         _ = interrupt.recv() => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves metrics, if the settings say where.
+pub(super) async fn serve_metrics(engine: &Arc<Engine>, settings: &ServerSettings) -> Result<Option<MetricsServer>> {
+    let Some(listen) = &settings.metrics_listen else { return Ok(None) };
+    let metrics = MetricsServer::bind(Arc::clone(engine), listen).await;
+    let metrics = metrics.with_context(|| format!("cannot listen on {listen} (setting server.metrics_listen)"))?;
+    tracing::info!("metrics are on http://{}/metrics", metrics.address());
+    Ok(Some(metrics))
 }
 
 /// What to do when no catalog is configured.

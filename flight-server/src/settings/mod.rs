@@ -3,7 +3,6 @@
 //! In: command-line flags, the environment (`POLYNYA__SERVER__LISTEN`), `polynya.toml`, defaults, in this order of
 //! precedence. Out: [`Settings`]. A key that nothing reads is an error that names it and the nearest that exists.
 
-mod duration;
 mod environment;
 mod source;
 
@@ -43,20 +42,22 @@ pub struct ServerSettings {
     /// The largest message that is accepted, in bytes. Default: 64 MiB.
     pub max_message_bytes: ByteSize,
     /// How long an unused session, and an unused prepared statement, is kept. Default: 30 minutes.
-    #[serde(with = "duration")]
+    #[serde(deserialize_with = "polynya_engine::duration::deserialize")]
     pub session_idle_timeout: Duration,
     /// How many sessions are kept. Default: 10,000.
     pub sessions_max: usize,
     /// How many prepared statements are kept. Default: 10,000.
     pub prepared_statements_max: usize,
     /// How long a result waits to be fetched. Default: 5 minutes.
-    #[serde(with = "duration")]
+    #[serde(deserialize_with = "polynya_engine::duration::deserialize")]
     pub result_lifetime: Duration,
     /// How many results may wait to be fetched. Default: 1,000.
     pub pending_results_max: usize,
     /// How long running statements may take to finish after SIGTERM. Default: 30 seconds.
-    #[serde(with = "duration")]
+    #[serde(deserialize_with = "polynya_engine::duration::deserialize")]
     pub drain_timeout: Duration,
+    /// Where Prometheus finds `/metrics`, such as `127.0.0.1:9464`. Default: nowhere.
+    pub metrics_listen: Option<String>,
     /// How log lines look. Default: `text`.
     pub log_format: LogFormat,
 }
@@ -86,6 +87,7 @@ impl Default for ServerSettings {
             result_lifetime: Duration::from_secs(5 * 60),
             pending_results_max: 1000,
             drain_timeout: Duration::from_secs(30),
+            metrics_listen: None,
             log_format: LogFormat::Text,
         }
     }
@@ -132,6 +134,22 @@ impl Settings {
             return Err(Error::NoFile { file: file.to_owned() });
         }
         let file = file.or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|file| file.is_file()));
+        Self::read(file, environment, overrides)
+    }
+
+    /// The settings of the environment alone: also a file in the current folder is left alone.
+    ///
+    /// # Errors
+    /// If a key is unknown or has a bad value.
+    pub fn of_environment(overrides: &Overrides) -> Result<Self, Error> {
+        Self::read(None, std::env::vars_os(), overrides)
+    }
+
+    fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+        overrides: &Overrides,
+    ) -> Result<Self, Error> {
         let environment = Environment::read(environment);
         let (server, mut engine) = source::read(file, &environment, overrides)?;
         engine.default_catalog = server.default_catalog.clone().or(engine.default_catalog);

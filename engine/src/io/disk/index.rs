@@ -73,6 +73,10 @@ impl Index {
         self.slots.contains_key(key)
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &PageKey> {
+        self.slots.keys()
+    }
+
     pub(super) fn remove(&mut self, key: &PageKey) {
         self.slots.remove(key);
     }

@@ -174,6 +174,11 @@ impl DiskTier {
         self.shared.wake.notify_all();
     }
 
+    /// What is here, in no order.
+    pub(crate) fn keys(&self) -> Vec<PageKey> {
+        self.shared.index.lock().keys().cloned().collect()
+    }
+
     /// Forgets the pages for which `drop` holds. Returns how many.
     pub(crate) fn remove_where(&self, drop: impl Fn(&PageKey) -> bool) -> usize {
         self.shared.index.lock().remove_where(drop)

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+/// Reads a duration.
+///
+/// # Errors
+/// If the value is none.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct Text;
     impl Visitor<'_> for Text {
         type Value = Duration;
@@ -27,7 +31,8 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_any(Text)
 }
 
-fn parse(text: &str) -> Option<Duration> {
+/// A number and its unit.
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);

@@ -1,0 +1,277 @@
+//! Calls to workers: authenticated, watched, and marked when the worker is lost.
+//!
+//! A worker that is gone resets its connections; one that hangs answers no HTTP/2 ping: either way a call ends within
+//! seconds. What the distributed engine leaves open is closed here: a plan that cannot be sent fails at once, a plan that
+//! is not accepted in time is a lost worker, and the end of a query does not depend on workers that have given all rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion_distributed::{
+    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
+    MaybeEncoded, SetPlanRequest, WorkerChannel, WorkerToCoordinatorMsg, grpc,
+};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use tonic::transport::{Channel, Endpoint};
+use tower::ServiceBuilder;
+use url::Url;
+
+use super::attempt::{Attempt, lost, of_worker, unsendable};
+use super::secret::Secret;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a worker may take to decode a plan.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a connection with calls on it is asked whether the other side lives, and how long that may take.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the end of a query waits for the counts of a worker.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Flow-control windows, in bytes. The connection's is wide: streams that nobody reads must not stop the others.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+/// Errors travel in trailers.
+const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
+
+/// The open connections of this process to workers.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    secret: Secret,
+    open: Mutex<HashMap<Url, Channel>>,
+}
+
+impl Channels {
+    pub(crate) fn new(secret: Secret) -> Arc<Self> {
+        Arc::new(Self { secret, open: Mutex::default() })
+    }
+
+    /// Forgets the connection to a worker that was lost.
+    pub(crate) fn forget(&self, url: &Url) {
+        self.open.lock().remove(url);
+    }
+
+    /// The connection to a worker; each call on it shows the secret.
+    pub(super) fn signed(&self, url: &Url) -> Result<grpc::BoxCloneSyncChannel> {
+        let channel = match self.open.lock().entry(url.clone()) {
+            std::collections::hash_map::Entry::Occupied(open) => open.get().clone(),
+            std::collections::hash_map::Entry::Vacant(place) => place.insert(open(url)?).clone(),
+        };
+        let secret = self.secret.clone();
+        let signed = ServiceBuilder::new().map_request(move |call| secret.sign(call)).service(channel);
+        Ok(grpc::BoxCloneSyncChannel::new(signed))
+    }
+
+    fn client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        Ok(grpc::create_worker_client(self.signed(url)?))
+    }
+
+    /// Asks a worker whether it is there.
+    pub(crate) async fn answers(&self, url: &Url, within: Duration) -> bool {
+        let Ok(mut client) = self.client(url) else { return false };
+        matches!(tokio::time::timeout(within, client.get_worker_info(GetWorkerInfoRequest {})).await, Ok(Ok(_)))
+    }
+}
+
+fn open(url: &Url) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(url.to_string())
+        .map_err(|error| DataFusionError::Configuration(format!("{url} is no address of a worker: {error}")))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .connect_lazy())
+}
+
+/// Calls for one attempt of the coordinator, or of a worker that reads from others.
+pub(crate) struct Calls {
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) attempt: Option<Arc<Attempt>>,
+}
+
+#[async_trait]
+impl ChannelResolver for Calls {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        let inner = self.channels.client(url)?;
+        Ok(Box::new(Watched { inner, url: url.clone(), attempt: self.attempt.clone() }))
+    }
+}
+
+/// One worker, as an attempt calls it.
+struct Watched {
+    inner: Box<dyn WorkerChannel>,
+    url: Url,
+    attempt: Option<Arc<Attempt>>,
+}
+
+#[async_trait]
+impl WorkerChannel for Watched {
+    async fn coordinator_channel(
+        &mut self,
+        headers: HeaderMap,
+        mut plan: SetPlanRequest,
+        to_worker: BoxStream<'static, CoordinatorToWorkerMsg>,
+        metrics: ExecutionPlanMetricsSet,
+        task: &Arc<TaskContext>,
+    ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
+        let fail = |error: DataFusionError| {
+            if let Some(attempt) = &self.attempt {
+                attempt.fail(&error);
+            }
+            error
+        };
+        plan.plan = MaybeEncoded::Encoded(plan.plan.encode(task).map_err(|error| fail(unsendable(&error)))?);
+        let key = plan.task_key;
+        let over = Arc::new(AtomicBool::new(false));
+        let to_worker = then_set(to_worker, Arc::clone(&over));
+        let accepted = self.inner.coordinator_channel(headers, plan, to_worker, metrics, task);
+        let answers = match tokio::time::timeout(ACCEPT_TIMEOUT, accepted).await {
+            Ok(answers) => answers.map_err(|error| fail(mark(&self.url, error)))?,
+            Err(_) => {
+                let error = DataFusionError::Execution("it did not accept a plan in time".to_owned());
+                return Err(fail(lost(&self.url, &error)));
+            }
+        };
+        let begun = |attempt: Arc<Attempt>| {
+            let tasks = attempt.query.tasks();
+            let record = tasks.begin(attempt.number, key.stage_id, key.task_number, self.url.as_str());
+            Observed { attempt, record }
+        };
+        Ok(watch(answers, over, self.url.clone(), self.attempt.clone().map(begun)))
+    }
+
+    async fn execute_task(
+        &mut self,
+        headers: HeaderMap,
+        request: ExecuteTaskRequest,
+        metrics: ExecutionPlanMetricsSet,
+        task: &Arc<TaskContext>,
+    ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
+        let url = self.url.clone();
+        let streams = self.inner.execute_task(headers, request, metrics, task).await;
+        let streams = streams.map_err(|error| mark(&url, error))?;
+        let marked = |stream: BoxStream<'static, Result<RecordBatch>>| {
+            let url = url.clone();
+            stream.map(move |batch| batch.map_err(|error| mark(&url, error))).boxed()
+        };
+        Ok(streams.into_iter().map(marked).collect())
+    }
+
+    async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
+        self.inner.get_worker_info(request).await
+    }
+}
+
+/// The same stream, which tells when it has ended: the query is over then.
+fn then_set(
+    stream: BoxStream<'static, CoordinatorToWorkerMsg>,
+    over: Arc<AtomicBool>,
+) -> BoxStream<'static, CoordinatorToWorkerMsg> {
+    let end = futures::stream::once(async move { over.store(true, Relaxed) }).filter_map(|()| async { None });
+    stream.chain(end).boxed()
+}
+
+/// A task that the coordinator follows.
+struct Observed {
+    attempt: Arc<Attempt>,
+    /// Its place in the query's log of tasks.
+    record: Option<usize>,
+}
+
+impl Observed {
+    fn measured(&self, nodes: &[MetricsSet]) {
+        self.attempt.query.io().meter.add_task(nodes);
+        self.attempt.query.tasks().measured(self.record, nodes);
+    }
+
+    fn ended(&self, state: &'static str) {
+        self.attempt.query.tasks().end(self.record, state);
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        // It has not ended by itself: the query was stopped, or begins again.
+        self.ended("CANCELLED");
+    }
+}
+
+/// What a worker says of a task. After the query is over, neither its failure nor its silence matters.
+fn watch(
+    answers: BoxStream<'static, Result<WorkerToCoordinatorMsg>>,
+    over: Arc<AtomicBool>,
+    url: Url,
+    task: Option<Observed>,
+) -> BoxStream<'static, Result<WorkerToCoordinatorMsg>> {
+    futures::stream::unfold((answers, over, url, task), |(mut answers, over, url, task)| async move {
+        let answer = loop {
+            match tokio::time::timeout(FAREWELL_TIMEOUT, answers.next()).await {
+                Ok(answer) => break answer,
+                Err(_) if over.load(Relaxed) => break None,
+                Err(_) => {}
+            }
+        };
+        let answer = match answer? {
+            Err(_) if over.load(Relaxed) => return None,
+            Err(error) => {
+                let error = mark(&url, error);
+                if let Some(task) = &task {
+                    task.ended("FAILED");
+                    task.attempt.fail(&error);
+                }
+                Err(error)
+            }
+            Ok(message) => {
+                if let (WorkerToCoordinatorMsg::TaskMetrics(metrics), Some(task)) = (&message, &task) {
+                    task.measured(&metrics.pre_order_plan_metrics);
+                }
+                Ok(message)
+            }
+        };
+        Some((answer, (answers, over, url, task)))
+    })
+    .boxed()
+}
+
+/// Tells failures of the transport from those of a task.
+fn mark(url: &Url, error: DataFusionError) -> DataFusionError {
+    match status_of(&error) {
+        Some(status) if is_loss(status) => lost(url, &DataFusionError::Execution(status.message().to_owned())),
+        _ => of_worker(error),
+    }
+}
+
+fn status_of(error: &DataFusionError) -> Option<&tonic::Status> {
+    let DataFusionError::External(source) = error.find_root() else { return None };
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+    while let Some(error) = source {
+        if let Some(status) = error.downcast_ref::<tonic::Status>() {
+            return Some(status);
+        }
+        source = error.source();
+    }
+    None
+}
+
+fn is_loss(status: &tonic::Status) -> bool {
+    use tonic::Code;
+    match status.code() {
+        Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => true,
+        // hyper's own errors come as internal ones, with what they were as their source.
+        Code::Internal => std::error::Error::source(status).is_some(),
+        _ => false,
+    }
+}

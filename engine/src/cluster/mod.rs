@@ -1,0 +1,201 @@
+//! Workers: other processes that run the stages of large queries.
+//!
+//! ```text
+//! provisioner ─► placement ─────────► distribute ─────────► channels ─► worker
+//! who is there   who reads which      the plan, cut into     calls,      runs tasks
+//!                piece of a file      stages for them        watched
+//! ```
+//! A query is tried again when it lost a worker, on the same snapshots, as long as the client has seen no row of it.
+
+mod attempt;
+mod channels;
+mod distribute;
+mod kubernetes;
+mod local_process;
+mod pace;
+mod peers;
+mod placement;
+mod provisioner;
+mod run;
+mod secret;
+mod sendable;
+mod settings;
+mod tasks;
+mod travelling;
+mod worker;
+
+pub use secret::Secret;
+pub(crate) use sendable::scalar_subqueries_have_one_row;
+pub use settings::{KubernetesSettings, ProvisionerKind, WorkerSettings, WorkloadKind};
+pub(crate) use tasks::Tasks;
+pub(crate) use travelling::{SessionSettings, TaskIo};
+pub use worker::WorkerService;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use self::channels::Channels;
+use self::kubernetes::Kubernetes;
+use self::local_process::{LocalProcess, Recipe};
+use self::pace::Pace;
+use self::placement::{Placement, Worker};
+use self::provisioner::{Provisioner, Static};
+use crate::query::QueryContext;
+use crate::{Error, Result, Settings};
+
+/// How often it is looked whether workers are idle.
+const IDLE_CHECK: Duration = Duration::from_millis(500);
+/// How long `system.workers` waits for a worker to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a worker that was asked to end may go on with its tasks.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The coordinator's view of its workers.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    settings: WorkerSettings,
+    provisioner: Box<dyn Provisioner>,
+    channels: Arc<Channels>,
+    pace: Pace,
+    queries: AtomicUsize,
+    last_used: Mutex<Instant>,
+}
+
+/// A worker as `system.workers` shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerStatus {
+    pub(crate) id: Arc<str>,
+    pub(crate) url: String,
+    pub(crate) state: &'static str,
+}
+
+/// Keeps workers from being stopped while a query uses them.
+#[derive(Debug)]
+struct Use(Arc<Cluster>);
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        *self.0.last_used.lock() = Instant::now();
+        self.0.queries.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Cluster {
+    /// `None` if the settings name no workers.
+    ///
+    /// # Errors
+    /// `Settings`, where they cannot work.
+    pub(crate) fn new(settings: &Settings) -> Result<Option<Arc<Self>>> {
+        let workers = settings.workers.clone();
+        let wrong =
+            |setting: &str, message: &str| Error::Settings { setting: setting.to_owned(), message: message.to_owned() };
+        let (provisioner, secret): (Box<dyn Provisioner>, Secret) = match workers.provisioner {
+            ProvisionerKind::None => return Ok(None),
+            ProvisionerKind::Static if workers.urls.is_empty() => {
+                return Err(wrong("workers.urls", "names no worker; write urls = [\"http://host:50061\"]"));
+            }
+            ProvisionerKind::Static | ProvisionerKind::Kubernetes if !workers.secret.is_strong() => {
+                return Err(wrong(
+                    "workers.secret",
+                    "has fewer than 16 characters, or some that are not printable ASCII",
+                ));
+            }
+            ProvisionerKind::Static => (Box::new(Static::new(workers.urls.clone())), workers.secret.clone()),
+            ProvisionerKind::Kubernetes => (Box::new(Kubernetes::new(&workers)?), workers.secret.clone()),
+            ProvisionerKind::LocalProcess => {
+                let secret = Secret::random();
+                (Box::new(LocalProcess::new(recipe(settings, secret.clone())?)), secret)
+            }
+        };
+        let cluster = Arc::new(Self {
+            settings: workers,
+            provisioner,
+            channels: Channels::new(secret),
+            pace: Pace::default(),
+            queries: AtomicUsize::new(0),
+            last_used: Mutex::new(Instant::now()),
+        });
+        let watched = Arc::downgrade(&cluster);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(IDLE_CHECK);
+            loop {
+                ticks.tick().await;
+                let Some(cluster) = watched.upgrade() else { return };
+                cluster.stop_if_idle().await;
+            }
+        });
+        Ok(Some(cluster))
+    }
+
+    /// All workers, asked whether they answer.
+    pub(crate) async fn status(&self) -> Vec<WorkerStatus> {
+        let status = self.provisioner.running().await.into_iter().map(|worker| async move {
+            let answers = self.channels.answers(&worker.url, ANSWER_TIMEOUT).await;
+            WorkerStatus { id: worker.id, url: worker.url.to_string(), state: if answers { "READY" } else { "LOST" } }
+        });
+        futures::future::join_all(status).await
+    }
+
+    /// Workers for a query that reads so many bytes; starts them if need be.
+    async fn workers(self: &Arc<Self>, bytes: u64, query: &QueryContext) -> Result<(Arc<Placement>, Use)> {
+        self.queries.fetch_add(1, Relaxed);
+        let used = Use(Arc::clone(self));
+        let per_worker = self.settings.bytes_per_worker.as_u64().max(1);
+        let wanted = usize::try_from(bytes.div_ceil(per_worker)).unwrap_or(usize::MAX).max(2);
+        query.becomes("STARTING");
+        let deadline = self.settings.start_timeout;
+        let workers = tokio::time::timeout(deadline, self.provisioner.workers(wanted)).await;
+        let workers: Vec<Worker> = workers.map_err(|_| {
+            Error::NoWorkers(format!("none was ready after {deadline:?} (setting workers.start_timeout)"))
+        })??;
+        let placement =
+            Placement::new(self.pace.quick(workers)).ok_or_else(|| Error::NoWorkers("none runs".to_owned()))?;
+        query.becomes("RUNNING");
+        Ok((Arc::new(placement), used))
+    }
+
+    async fn stop_if_idle(&self) {
+        if self.queries.load(Relaxed) == 0 && self.last_used.lock().elapsed() >= self.settings.idle_timeout {
+            self.provisioner.idle().await;
+        }
+    }
+}
+
+/// How a worker of this machine is started: with its share of the memory and disk that this process was given.
+fn recipe(settings: &Settings, secret: Secret) -> Result<Recipe> {
+    let (workers, cache) = (&settings.workers, &settings.cache);
+    let share = |bytes: u64| (bytes / workers.max.max(1) as u64).to_string();
+    let mut environment = vec![
+        ("POLYNYA__MEMORY__LIMIT".to_owned(), share(settings.memory.limit_bytes())),
+        ("POLYNYA__CACHE__MEMORY_BYTES".to_owned(), share(cache.memory_bytes.as_u64())),
+        ("POLYNYA__CACHE__DECODED_BYTES".to_owned(), share(cache.decoded_limit_bytes())),
+        ("POLYNYA__CACHE__METADATA_BYTES".to_owned(), share(cache.metadata_bytes.as_u64())),
+        ("POLYNYA__CACHE__PREFETCH_BYTES".to_owned(), share(cache.prefetch_bytes.as_u64())),
+    ];
+    let mut also = |name: &str, value: Option<String>| environment.extend(value.map(|value| (name.to_owned(), value)));
+    also("POLYNYA__MEMORY__SPILL_DIR", settings.memory.spill_dir.as_ref().map(|folder| folder.display().to_string()));
+    also("POLYNYA__CACHE__GAP_BYTES", cache.gap_bytes.map(|bytes| bytes.as_u64().to_string()));
+    if let Some(folder) = &cache.disk_dir {
+        environment.push(("POLYNYA__CACHE__DISK_DIR".to_owned(), folder.join("worker-{}").display().to_string()));
+        environment.push(("POLYNYA__CACHE__DISK_BYTES".to_owned(), share(cache.disk_bytes.as_u64())));
+    }
+    let program = match &workers.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(|error| Error::Settings {
+            setting: "workers.program".to_owned(),
+            message: format!("cannot be guessed: {error}"),
+        })?,
+    };
+    Ok(Recipe {
+        program,
+        secret,
+        environment,
+        min: workers.min.min(workers.max),
+        max: workers.max,
+        start_timeout: workers.start_timeout,
+        drain_timeout: DRAIN_TIMEOUT,
+    })
+}

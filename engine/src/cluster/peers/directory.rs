@@ -1,0 +1,170 @@
+//! The side that misses pages: which peers there are, what they have, and asking them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::sync::Mutex as AsyncMutex;
+use tonic::Status;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic_prost::ProstCodec;
+use twox_hash::XxHash64;
+use url::Url;
+
+use super::super::channels::Channels;
+use super::messages::{Empty, KEEP, MESSAGE_BYTES_MAX, PAGES, PagesCall, SUMMARY, SomePages, SummaryAnswer, WirePage};
+use super::summary::Summary;
+use crate::io::{PageKey, PeerPages};
+
+/// A summary is asked for anew after this time.
+const SUMMARY_AGE: Duration = Duration::from_secs(2);
+/// How long a peer may take to tell its summary.
+const SUMMARY_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a peer may take to keep what it is handed.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pages that are handed over in one call, in bytes.
+const KEEP_BYTES: usize = 8 << 20;
+
+/// What this process knows of its peers.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    channels: Arc<Channels>,
+    peers: Mutex<HashMap<Url, Arc<Peer>>>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    /// None until it was asked. A peer that did not answer has nothing for a while.
+    summary: AsyncMutex<Option<(Instant, Summary)>>,
+}
+
+/// The peers of one task.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) urls: Vec<Url>,
+}
+
+impl Directory {
+    pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
+        Arc::new(Self { channels, peers: Mutex::default() })
+    }
+
+    /// What a peer has, as far as was known a moment ago.
+    async fn summary(&self, url: &Url) -> Summary {
+        let peer = Arc::clone(self.peers.lock().entry(url.clone()).or_default());
+        let mut known = peer.summary.lock().await;
+        if let Some((_, summary)) = known.as_ref().filter(|(asked, _)| asked.elapsed() < SUMMARY_AGE) {
+            return summary.clone();
+        }
+        let answer = self.call::<Empty, SummaryAnswer>(url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
+        let summary = answer.map(|answer| Summary::from_bits(answer.bits)).unwrap_or_default();
+        *known = Some((Instant::now(), summary.clone()));
+        summary
+    }
+
+    /// Gives pages to the peers that were last heard of, while `within` lasts: each file's to one of them.
+    pub(crate) async fn hand_over(&self, pages: Vec<(PageKey, Bytes)>, within: Duration) {
+        let urls: Vec<Url> = self.peers.lock().keys().cloned().collect();
+        let mut alive = Vec::new();
+        for (url, answer) in urls.iter().zip(join_all(urls.iter().map(|url| self.answers(url))).await) {
+            if answer {
+                alive.push(url.clone());
+            }
+        }
+        if alive.is_empty() {
+            return;
+        }
+        let mut shares: HashMap<&Url, Vec<WirePage>> = HashMap::new();
+        for (key, bytes) in &pages {
+            let owner = alive.iter().max_by_key(|url| {
+                XxHash64::oneshot(XxHash64::oneshot(0, url.as_str().as_bytes()), key.file.name.as_bytes())
+            });
+            if let Some(owner) = owner {
+                shares.entry(owner).or_default().push(WirePage { key: key.into(), bytes: bytes.clone() });
+            }
+        }
+        let given = join_all(shares.into_iter().map(|(url, share)| self.give(url, share)));
+        match tokio::time::timeout(within, given).await {
+            Ok(given) => tracing::info!(pages = given.into_iter().sum::<usize>(), "pages were handed over to peers"),
+            Err(_) => tracing::info!("not all pages could be handed over to peers in time"),
+        }
+    }
+
+    async fn give(&self, url: &Url, mut share: Vec<WirePage>) -> usize {
+        let mut given = 0;
+        while !share.is_empty() {
+            let (mut some, mut bytes) = (Vec::new(), 0);
+            while let Some(page) = share.pop() {
+                bytes += page.bytes.len();
+                some.push(page);
+                if bytes >= KEEP_BYTES {
+                    break;
+                }
+            }
+            let count = some.len();
+            if self.call::<SomePages, Empty>(url, KEEP, SomePages { pages: some }, KEEP_TIMEOUT).await.is_none() {
+                break;
+            }
+            given += count;
+        }
+        given
+    }
+
+    async fn answers(&self, url: &Url) -> bool {
+        self.channels.answers(url, SUMMARY_TIMEOUT).await
+    }
+
+    /// One call, or nothing.
+    async fn call<Call, Answer>(&self, url: &Url, path: &'static str, call: Call, within: Duration) -> Option<Answer>
+    where
+        Call: Message + Send + Sync + 'static,
+        Answer: Message + Default + Send + Sync + 'static,
+    {
+        let channel = self.channels.signed(url).ok()?;
+        let mut client = Grpc::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let answer = async {
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let codec = ProstCodec::<Call, Answer>::default();
+            client.unary(tonic::Request::new(call), PathAndQuery::from_static(path), codec).await
+        };
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(answer)) => Some(answer.into_inner()),
+            Ok(Err(status)) => {
+                tracing::debug!(%url, path, %status, "a peer did not answer");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+#[async_trait]
+impl PeerPages for Known {
+    async fn get(&self, pages: &[PageKey], patience: Duration) -> Vec<(PageKey, Bytes)> {
+        let summaries = join_all(self.urls.iter().map(|url| self.directory.summary(url))).await;
+        let mut wanted: HashMap<&Url, Vec<&PageKey>> = HashMap::new();
+        for page in pages {
+            if let Some((url, _)) = self.urls.iter().zip(&summaries).find(|(_, summary)| summary.may_have(page)) {
+                wanted.entry(url).or_default().push(page);
+            }
+        }
+        let calls = wanted.into_iter().map(|(url, keys)| async move {
+            let call = PagesCall { keys: keys.iter().map(|key| (*key).into()).collect() };
+            let answer = self.directory.call::<PagesCall, SomePages>(url, PAGES, call, patience).await;
+            let pages = answer.unwrap_or_default().pages.into_iter().filter_map(WirePage::checked);
+            let asked = pages.filter(|(key, _)| keys.contains(&key));
+            // A copy: a slice would keep the whole answer in memory.
+            asked.map(|(key, page)| (key, Bytes::copy_from_slice(&page))).collect::<Vec<_>>()
+        });
+        join_all(calls).await.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,17 @@
+//! Pages between workers: who has which, and giving them.
+//!
+//! ```text
+//! a worker that misses a page                          a worker that has it
+//!   known ──► summaries, a few seconds old  ◄───────── Summary: a Bloom filter of its pages
+//!   get ────► the peer whose summary has it ─────────► Pages: those that it has
+//!   handed over by one that drains ──────────────────► Keep: kept as if fetched
+//! ```
+//! Every call shows the cluster's secret. Nothing depends on an answer: what peers do not give is read from the store.
+
+mod directory;
+mod messages;
+mod service;
+mod summary;
+
+pub(super) use directory::{Directory, Known};
+pub(super) use service::PeerService;

@@ -1,0 +1,159 @@
+//! The side that has pages: tells which, gives them, and keeps what it is handed.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+use tower::Service;
+
+use super::messages::{
+    Empty, KEEP, MESSAGE_BYTES_MAX, PAGES, PagesCall, SERVICE, SUMMARY, SomePages, SummaryAnswer, WirePage,
+};
+use super::summary::Summary;
+use crate::io::{CacheMode, PageCache, PageKey};
+
+/// A summary is made anew after this time.
+const SUMMARY_AGE: Duration = Duration::from_secs(1);
+/// Calls for pages that are answered at once; more wait.
+const CALLS_MAX: usize = 16;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerService {
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    cache: Arc<PageCache>,
+    summary: Mutex<Option<(Instant, Summary)>>,
+    calls: Semaphore,
+}
+
+impl PeerService {
+    pub(crate) fn new(cache: Arc<PageCache>) -> Self {
+        let state = State { cache, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
+        Self { state: Arc::new(state) }
+    }
+}
+
+impl State {
+    fn summary(&self) -> SummaryAnswer {
+        let mut known = self.summary.lock();
+        let fresh = known.as_ref().filter(|(made, _)| made.elapsed() < SUMMARY_AGE);
+        let summary = match fresh {
+            Some((_, summary)) => summary.clone(),
+            None => Summary::of(&self.cache.keys()),
+        };
+        let bits = summary.bits();
+        *known = Some((fresh.map_or_else(Instant::now, |(made, _)| *made), summary));
+        SummaryAnswer { bits }
+    }
+
+    /// Those of the pages that are here, as far as one message goes.
+    async fn pages(&self, call: PagesCall) -> Result<SomePages, Status> {
+        let _permit = self.calls.acquire().await.map_err(|_| Status::unavailable("the worker ends"))?;
+        let (mut pages, mut bytes) = (Vec::new(), 0);
+        for wire in call.keys {
+            let key = PageKey::from(wire.clone());
+            if let Some((page, _)) = self.cache.get(&key, CacheMode::Read).await {
+                bytes += page.len() + wire.encoded_len();
+                if bytes > MESSAGE_BYTES_MAX / 2 {
+                    break;
+                }
+                pages.push(WirePage { key: wire, bytes: page });
+            }
+        }
+        Ok(SomePages { pages })
+    }
+
+    fn keep(&self, handed: SomePages) {
+        for (key, page) in handed.pages.into_iter().filter_map(WirePage::checked) {
+            // A copy: the page is a slice of the message.
+            self.cache.insert(&key, &bytes::Bytes::copy_from_slice(&page));
+        }
+    }
+}
+
+impl NamedService for PeerService {
+    const NAME: &'static str = SERVICE;
+}
+
+impl Service<http::Request<Body>> for PeerService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: http::Request<Body>) -> Self::Future {
+        let state = Arc::clone(&self.state);
+        async move {
+            Ok(match call.uri().path() {
+                SUMMARY => grpc::<SummaryAnswer, Empty>().unary(Summarise(state), call).await,
+                PAGES => grpc::<SomePages, PagesCall>().unary(Give(state), call).await,
+                KEEP => grpc::<Empty, SomePages>().unary(Keep(state), call).await,
+                _ => Status::unimplemented("there is no such call").into_http(),
+            })
+        }
+        .boxed()
+    }
+}
+
+fn grpc<Answer, Call>() -> Grpc<ProstCodec<Answer, Call>>
+where
+    Answer: Message + Send + 'static,
+    Call: Message + Default + Send + 'static,
+{
+    Grpc::new(ProstCodec::default())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+struct Summarise(Arc<State>);
+
+impl UnaryService<Empty> for Summarise {
+    type Response = SummaryAnswer;
+    type Future = Ready<Result<Response<SummaryAnswer>, Status>>;
+
+    fn call(&mut self, _: Request<Empty>) -> Self::Future {
+        ready(Ok(Response::new(self.0.summary())))
+    }
+}
+
+struct Give(Arc<State>);
+
+impl UnaryService<PagesCall> for Give {
+    type Response = SomePages;
+    type Future = BoxFuture<'static, Result<Response<SomePages>, Status>>;
+
+    fn call(&mut self, call: Request<PagesCall>) -> Self::Future {
+        let state = Arc::clone(&self.0);
+        async move { state.pages(call.into_inner()).await.map(Response::new) }.boxed()
+    }
+}
+
+struct Keep(Arc<State>);
+
+impl UnaryService<SomePages> for Keep {
+    type Response = Empty;
+    type Future = Ready<Result<Response<Empty>, Status>>;
+
+    fn call(&mut self, handed: Request<SomePages>) -> Self::Future {
+        self.0.keep(handed.into_inner());
+        ready(Ok(Response::new(Empty {})))
+    }
+}

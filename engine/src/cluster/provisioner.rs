@@ -1,0 +1,128 @@
+//! Who starts workers: see [`super::ProvisionerKind`].
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use url::Url;
+
+use super::placement::Worker;
+use crate::{Error, Result};
+
+/// How long a worker that was lost is left alone.
+const SUSPECTED: Duration = Duration::from_secs(5);
+
+/// How a worker was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// It did not answer.
+    Silent,
+    /// It ends when its tasks have.
+    Draining,
+}
+
+/// Starts and stops workers, and knows where they are.
+#[async_trait]
+pub(crate) trait Provisioner: Debug + Send + Sync {
+    /// Workers that run, `wanted` of them if that is possible. Starts them if need be.
+    ///
+    /// # Errors
+    /// If none can be started.
+    async fn workers(&self, wanted: usize) -> Result<Vec<Worker>>;
+
+    /// Workers that run now.
+    async fn running(&self) -> Vec<Worker>;
+
+    /// A worker is of no use any more.
+    fn lost(&self, url: &Url, how: Loss);
+
+    /// Nothing has run for a while.
+    async fn idle(&self);
+}
+
+/// Workers that were lost a moment ago, and are left alone for a while.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Mutex<HashMap<Url, Instant>>);
+
+impl Suspects {
+    /// A worker did not answer.
+    pub(super) fn add(&self, url: &Url) {
+        self.0.lock().insert(url.clone(), Instant::now());
+    }
+
+    /// Those of the workers that were not lost lately.
+    pub(super) fn trusted(&self, workers: &[Worker]) -> Vec<Worker> {
+        let mut suspected = self.0.lock();
+        suspected.retain(|_, since| since.elapsed() < SUSPECTED);
+        workers.iter().filter(|worker| !suspected.contains_key(&worker.url)).cloned().collect()
+    }
+}
+
+/// Workers that somebody else starts.
+#[derive(Debug)]
+pub(super) struct Static {
+    urls: Vec<Url>,
+    suspects: Suspects,
+}
+
+impl Static {
+    pub(super) fn new(urls: Vec<Url>) -> Self {
+        Self { urls, suspects: Suspects::default() }
+    }
+
+    /// All addresses that the names stand for now.
+    async fn resolve(&self) -> Vec<Worker> {
+        let mut workers = Vec::new();
+        for url in &self.urls {
+            let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { continue };
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            let addresses = match bare.parse::<IpAddr>() {
+                Ok(_) => vec![url.clone()],
+                Err(_) => match tokio::net::lookup_host((bare, port)).await {
+                    Ok(found) => found.filter_map(|address| at(url, address.ip())).collect(),
+                    Err(error) => {
+                        tracing::warn!(%url, %error, "the name of a worker cannot be resolved");
+                        Vec::new()
+                    }
+                },
+            };
+            workers.extend(addresses.into_iter().map(|url| Worker { id: Arc::from(url.as_str()), url }));
+        }
+        workers.sort();
+        workers.dedup();
+        workers
+    }
+}
+
+fn at(url: &Url, ip: IpAddr) -> Option<Url> {
+    let mut url = url.clone();
+    url.set_ip_host(ip).ok()?;
+    Some(url)
+}
+
+#[async_trait]
+impl Provisioner for Static {
+    async fn workers(&self, _wanted: usize) -> Result<Vec<Worker>> {
+        let all = self.running().await;
+        if all.is_empty() {
+            return Err(Error::NoWorkers("the names in workers.urls stand for no address".to_owned()));
+        }
+        let trusted = self.suspects.trusted(&all);
+        // If nobody is trusted, everybody is tried.
+        Ok(if trusted.is_empty() { all } else { trusted })
+    }
+
+    async fn running(&self) -> Vec<Worker> {
+        self.resolve().await
+    }
+
+    fn lost(&self, url: &Url, _how: Loss) {
+        self.suspects.add(url);
+    }
+
+    async fn idle(&self) {}
+}

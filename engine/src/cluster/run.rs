@@ -1,0 +1,186 @@
+//! Runs a plan on workers, again when one is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::common::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::analyze::AnalyzeExec;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion_distributed::{DistributedMetricsFormat, display_plan_ascii, explain_analyze};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+use super::attempt::{Attempt, is_draining, is_unsendable, lost_worker};
+use super::distribute::{distribute, wants_workers};
+use super::provisioner::Loss;
+use super::sendable::can_be_sent;
+use super::{Cluster, Use};
+use crate::options::{Execution, PolynyaOptions};
+use crate::plan::Planned;
+use crate::query::QueryContext;
+use crate::scan::ScanCodec;
+use crate::{Error, Result};
+
+/// How long `EXPLAIN ANALYZE` waits for the counts of all workers.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
+
+type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
+
+/// A plan that runs on workers.
+struct Running {
+    plan: Arc<dyn ExecutionPlan>,
+    batches: Batches,
+}
+
+impl Cluster {
+    /// Runs a plan on workers. `None` if it is to run here: since it is small, cannot be sent, or is one stage.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        planned: &Planned,
+        codec: &Arc<ScanCodec>,
+        query: &Arc<QueryContext>,
+    ) -> Result<Option<Batches>, DataFusionError> {
+        let Some(analyze) = planned.physical.downcast_ref::<AnalyzeExec>() else {
+            return Ok(self.attempts(planned, codec, query).await?.map(|running| running.batches));
+        };
+        let measured = Planned {
+            state: planned.state.clone(),
+            logical: planned.logical.clone(),
+            physical: Arc::clone(analyze.input()),
+        };
+        let Some(Running { plan, mut batches }) = self.attempts(&measured, codec, query).await? else {
+            return Ok(None);
+        };
+        while let Some(batch) = batches.next().await {
+            batch?;
+        }
+        // A worker that was lost at the end tells no counts.
+        let counted = explain_analyze(Arc::clone(&plan), DistributedMetricsFormat::Aggregated);
+        let text = match tokio::time::timeout(METRICS_TIMEOUT, counted).await {
+            Ok(text) => text?,
+            Err(_) => display_plan_ascii(plan.as_ref(), false),
+        };
+        let columns: [ArrayRef; 2] =
+            ["Plan with Metrics", text.as_str()].map(|text| Arc::new(StringArray::from(vec![text])) as ArrayRef);
+        let batch = RecordBatch::try_new(planned.physical.schema(), columns.to_vec())?;
+        Ok(Some(futures::stream::iter([Ok(batch)]).boxed()))
+    }
+
+    /// Whether a query's plan should run on workers.
+    fn wants(&self, planned: &Planned, options: &PolynyaOptions, query: &QueryContext) -> bool {
+        let bytes = query.planning().bytes_to_read.load(Relaxed);
+        let wants = match options.execution {
+            Execution::Local => false,
+            Execution::Distributed => true,
+            Execution::Auto => bytes > self.settings.small_query_bytes.as_u64(),
+        };
+        // What a query may spend is counted in one process.
+        wants && options.limits.are_none() && wants_workers(&planned.physical) && can_be_sent(&planned.logical)
+    }
+
+    /// Runs a plan, and again as long as workers are lost before the client has seen a row.
+    async fn attempts(
+        self: &Arc<Self>,
+        planned: &Planned,
+        codec: &Arc<ScanCodec>,
+        query: &Arc<QueryContext>,
+    ) -> Result<Option<Running>, DataFusionError> {
+        let options = planned.state.config_options().extensions.get::<PolynyaOptions>().cloned().unwrap_or_default();
+        if !self.wants(planned, &options, query) {
+            return Ok(None);
+        }
+        let execution = options.execution;
+        let mut losses: u64 = 0;
+        loop {
+            let bytes = query.planning().bytes_to_read.load(Relaxed);
+            let (placement, used) = match self.workers(bytes, query).await {
+                Ok(workers) => workers,
+                Err(error) if execution == Execution::Auto => {
+                    tracing::warn!(query_id = query.id(), %error, "a query that wants workers runs here");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let attempt = Attempt::new(query, losses + 1);
+            let Some((state, plan)) = distribute(planned, &placement, &self.channels, codec, &attempt).await? else {
+                return Ok(None);
+            };
+            let stream = execute_stream(Arc::clone(&plan), Arc::new(TaskContext::from(&state)))?;
+            let failure = match self.hold_back(stream, attempt, used).await {
+                Ok(batches) => return Ok(Some(Running { plan, batches })),
+                Err(failure) => failure,
+            };
+            if is_unsendable(&failure) {
+                tracing::warn!(query_id = query.id(), error = %failure, "a plan cannot be sent to workers: it runs here");
+                return Ok(None);
+            }
+            let Some(worker) = lost_worker(&failure) else { return Err(failure) };
+            if let Some(url) = &worker {
+                self.provisioner.lost(url, if is_draining(&failure) { Loss::Draining } else { Loss::Silent });
+                self.channels.forget(url);
+            }
+            losses = query.lost_worker();
+            if losses > self.settings.retries as u64 {
+                let message = format!(
+                    "the query was run {losses} times and lost a worker each time (setting workers.retries), last: {}",
+                    failure.find_root().message()
+                );
+                return Err(Error::WorkerLost(message).into());
+            }
+            tracing::warn!(query_id = query.id(), losses, error = %failure, "a worker was lost: the query runs again");
+        }
+    }
+
+    /// Keeps batches until all have come, or more than may be kept. Only then is it too late to begin again.
+    async fn hold_back(
+        &self,
+        mut stream: SendableRecordBatchStream,
+        attempt: Arc<Attempt>,
+        used: Use,
+    ) -> Result<Batches, DataFusionError> {
+        let limit = self.settings.retry_buffer_bytes.as_u64() as usize;
+        let (mut held, mut bytes) = (Vec::new(), 0);
+        while bytes <= limit {
+            match next(&mut stream, &attempt).await {
+                None => {
+                    let tasks = attempt.query.tasks().records();
+                    self.pace.learn(tasks.iter().filter(|task| task.attempt == attempt.number));
+                    attempt.query.becomes("FINISHING");
+                    return Ok(futures::stream::iter(held).boxed());
+                }
+                Some(Err(error)) => return Err(error),
+                Some(Ok(batch)) => {
+                    bytes += batch.get_array_memory_size();
+                    held.push(Ok(batch));
+                }
+            }
+        }
+        let rest = futures::stream::unfold(Some((stream, attempt, used)), |running| async move {
+            let (mut stream, attempt, used) = running?;
+            match next(&mut stream, &attempt).await? {
+                Ok(batch) => Some((Ok(batch), Some((stream, attempt, used)))),
+                Err(error) if lost_worker(&error).is_some() => {
+                    let message = "rows had been given already (setting workers.retry_buffer_bytes)".to_owned();
+                    Some((Err(Error::WorkerLost(message).into()), None))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(futures::stream::iter(held).chain(rest).boxed())
+    }
+}
+
+/// The next batch, or the failure of a worker that the stream may not tell of.
+async fn next(
+    stream: &mut SendableRecordBatchStream,
+    attempt: &Attempt,
+) -> Option<Result<RecordBatch, DataFusionError>> {
+    tokio::select! {
+        biased;
+        error = attempt.failed() => Some(Err(error)),
+        batch = stream.next() => batch,
+    }
+}

@@ -1,0 +1,37 @@
+//! What of a statement would be lost or done wrong on the way to workers. DataFusion 55.2.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+/// Whether all of the statement can be sent: the encoding of window functions has no FILTER and no IGNORE NULLS.
+pub(super) fn can_be_sent(statement: &LogicalPlan) -> bool {
+    !any_expression(statement, |expression| match expression {
+        Expr::WindowFunction(function) => function.params.filter.is_some() || function.params.null_treatment.is_some(),
+        _ => false,
+    })
+}
+
+/// Whether uncorrelated scalar subqueries can become joins, as they must where stages run apart: only those that
+/// have one row at most by their form. More rows would not be the error that they are.
+pub(crate) fn scalar_subqueries_have_one_row(statement: &LogicalPlan) -> bool {
+    !any_expression(statement, |expression| match expression {
+        Expr::ScalarSubquery(subquery) if subquery.outer_ref_columns.is_empty() => {
+            subquery.subquery.max_rows().is_none_or(|rows| rows > 1)
+        }
+        _ => false,
+    })
+}
+
+fn any_expression(statement: &LogicalPlan, mut is: impl FnMut(&Expr) -> bool) -> bool {
+    let mut found = false;
+    let visited = statement.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expression| {
+            expression.apply(|part| -> Result<TreeNodeRecursion> {
+                found |= is(part);
+                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    });
+    found || visited.is_err()
+}

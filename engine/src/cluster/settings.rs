@@ -1,0 +1,136 @@
+//! What an operator may say about workers: `[workers]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use url::Url;
+
+use super::secret::Secret;
+use crate::options::Execution;
+
+/// Where a pod finds what it needs to call the API server.
+pub(super) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Who starts workers, how many, and when queries use them.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Who starts workers. Default: none, queries run in this process.
+    pub provisioner: ProvisionerKind,
+    /// `static`: where the workers are. A name that stands for several addresses is several workers.
+    #[serde(deserialize_with = "crate::urls::several")]
+    pub urls: Vec<Url>,
+    /// `local-process`, `kubernetes`: workers that are kept when nothing runs. Default: 0.
+    pub min: usize,
+    /// `local-process`, `kubernetes`: the most workers. Default: 4.
+    pub max: usize,
+    /// How long nothing must have run before workers are stopped. Default: 60 s.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub idle_timeout: Duration,
+    /// How long a query waits for workers to start. Default: 30 s.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub start_timeout: Duration,
+    /// What coordinator and workers prove to each other with each call. `local-process` makes one of its own.
+    pub secret: Secret,
+    /// Where queries run unless their session says otherwise (`SET polynya.execution`). Default: auto.
+    pub execution: Execution,
+    /// Queries whose files have no more bytes than this run in the coordinator. Default: 256 MiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
+    pub small_query_bytes: ByteSize,
+    /// Bytes of files for which one worker is wanted. Default: 256 MiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
+    pub bytes_per_worker: ByteSize,
+    /// Rows that are held back from the client so that a query whose worker is lost can run again unseen. Default: 64 MiB.
+    #[serde(deserialize_with = "crate::sizes::size")]
+    pub retry_buffer_bytes: ByteSize,
+    /// How often a query is run again after it lost a worker. Default: 5.
+    pub retries: usize,
+    /// `local-process`: the program that is run as worker. Default: this one.
+    pub program: Option<PathBuf>,
+    /// `kubernetes`: whose pods are the workers, and how the API server is called.
+    pub kubernetes: KubernetesSettings,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            provisioner: ProvisionerKind::None,
+            urls: Vec::new(),
+            min: 0,
+            max: 4,
+            idle_timeout: Duration::from_secs(60),
+            start_timeout: Duration::from_secs(30),
+            secret: Secret::default(),
+            execution: Execution::Auto,
+            small_query_bytes: ByteSize::mib(256),
+            bytes_per_worker: ByteSize::mib(256),
+            retry_buffer_bytes: ByteSize::mib(64),
+            retries: 5,
+            program: None,
+            kubernetes: KubernetesSettings::default(),
+        }
+    }
+}
+
+/// Which pods are workers, and how the API server of Kubernetes is called (docs/kubernetes.md).
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// The namespace of the workload. Default: that of this process's own pod.
+    pub namespace: Option<String>,
+    /// What the workload is. Default: statefulset.
+    pub kind: WorkloadKind,
+    /// The workload's name. Required.
+    pub name: String,
+    /// The port on which its pods listen. Default: 50061.
+    pub port: u16,
+    /// Where the API server is. Default: where the environment of a pod says.
+    #[serde(deserialize_with = "crate::urls::optional")]
+    pub api_url: Option<Url>,
+    /// The file with the token that is sent with each call. Default: that of the pod's service account.
+    pub token_file: PathBuf,
+    /// The certificates, in PEM, of which one must have signed the API server's; without the file, the well-known ones.
+    /// Default: that of the pod's service account.
+    pub ca_file: PathBuf,
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            kind: WorkloadKind::default(),
+            name: String::new(),
+            port: 50061,
+            api_url: None,
+            token_file: Path::new(SERVICE_ACCOUNT).join("token"),
+            ca_file: Path::new(SERVICE_ACCOUNT).join("ca.crt"),
+        }
+    }
+}
+
+/// The kinds of workload whose replicas can be workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkloadKind {
+    /// Its pods keep their names, and so the pieces of files that they have read before.
+    #[default]
+    StatefulSet,
+    /// Each new pod has a new name.
+    Deployment,
+}
+
+/// Who starts workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProvisionerKind {
+    /// Nobody.
+    #[default]
+    None,
+    /// Somebody else: they are where the settings say.
+    Static,
+    /// The coordinator, as processes on its own machine.
+    LocalProcess,
+    /// Kubernetes, as pods of a workload whose replicas the coordinator sets.
+    Kubernetes,
+}

@@ -1,0 +1,126 @@
+//! The worker's side: a service that runs tasks for whoever knows the cluster's secret.
+//!
+//! A worker knows no catalog and keeps nothing but its caches. A task brings its plan, the credentials of its tables and
+//! the session's settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::session_state::SessionState;
+use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use url::Url;
+
+use super::channels::{Calls, Channels};
+use super::peers::{Directory, Known, PeerService};
+use super::secret::Secret;
+use super::tasks::{Tasks, WatchTasks};
+use super::travelling::{TaskIo, Travelling};
+use crate::Engine;
+use crate::functions::interruptible_function;
+use crate::io::{CacheMode, QueryIo};
+use crate::options::PolynyaOptions;
+
+/// The largest plan of a task, in bytes.
+const PLAN_BYTES_MAX: usize = 256 << 20;
+/// Pages that a worker that ends hands over to its peers: so many bytes, within this time.
+const HAND_OVER_BYTES: u64 = 256 << 20;
+const HAND_OVER_TIME: Duration = Duration::from_secs(5);
+
+/// What a worker serves, and how it ends.
+#[derive(Debug)]
+pub struct WorkerService {
+    engine: Arc<Engine>,
+    secret: Secret,
+    channels: Arc<Channels>,
+    tasks: Arc<Tasks>,
+    directory: Arc<Directory>,
+}
+
+impl WorkerService {
+    /// The service of this engine, for those who know the secret.
+    pub fn new(engine: &Arc<Engine>, secret: &Secret) -> Self {
+        let channels = Channels::new(secret.clone());
+        let directory = Directory::new(Arc::clone(&channels));
+        let tasks = Arc::clone(engine.tasks());
+        Self { engine: Arc::clone(engine), secret: secret.clone(), channels, tasks, directory }
+    }
+
+    /// The gRPC services. Every call is checked before its body is read.
+    pub fn routes(&self) -> Routes {
+        let sessions = {
+            let (engine, channels) = (Arc::clone(&self.engine), Arc::clone(&self.channels));
+            let (tasks, directory) = (Arc::clone(&self.tasks), Arc::clone(&self.directory));
+            move |task: WorkerQueryContext| {
+                let built = session_of(&engine, &channels, &tasks, &directory, task);
+                async move { built }
+            }
+        };
+        let worker = Worker::from_session_builder(sessions)
+            .with_runtime_env(Arc::clone(self.engine.runtime()))
+            .with_version(env!("CARGO_PKG_VERSION"));
+        let service =
+            worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
+        let watched = WatchTasks { inner: service, tasks: Arc::clone(&self.tasks) };
+        let peers = PeerService::new(Arc::clone(&self.engine.scan_caches().data.pages.cache));
+        let check = |secret: Secret| move |call| secret.check(call);
+        Routes::new(InterceptedService::new(watched, check(self.secret.clone())))
+            .add_service(InterceptedService::new(peers, check(self.secret.clone())))
+    }
+
+    /// Takes no more tasks, waits for those that run, and leaves the hottest pages to the peers.
+    pub async fn drain(&self) {
+        self.tasks.drain().await;
+        let pages = self.engine.scan_caches().data.pages.cache.hottest(HAND_OVER_BYTES);
+        self.directory.hand_over(pages, HAND_OVER_TIME).await;
+    }
+}
+
+/// The state that one task is run with: as the coordinator's, with the session's settings.
+fn session_of(
+    engine: &Engine,
+    channels: &Arc<Channels>,
+    tasks: &Arc<Tasks>,
+    directory: &Arc<Directory>,
+    task: WorkerQueryContext,
+) -> Result<SessionState, DataFusionError> {
+    let WorkerQueryContext { mut builder, headers } = task;
+    let travelling = Travelling::from_headers(&headers)?;
+    // The configuration is the distributed engine's: it holds which task this is.
+    let config = builder.config().get_or_insert_default();
+    let (ours, options) = (engine.base_state().config().options(), config.options_mut());
+    options.execution = ours.execution.clone();
+    options.optimizer = ours.optimizer.clone();
+    options.sql_parser = ours.sql_parser.clone();
+    options.extensions.insert(PolynyaOptions::default());
+    for (name, value) in &travelling.settings {
+        options.set(name, value)?;
+    }
+    let chosen = options.extensions.get::<PolynyaOptions>().cloned().unwrap_or_default();
+    let io = match chosen.cache {
+        CacheMode::Off => QueryIo::new(chosen.cache, chosen.limits, engine.prices()),
+        _ => {
+            let urls = travelling.peers.iter().filter_map(|url| Url::parse(url).ok()).collect();
+            let known = Known { directory: Arc::clone(directory), urls };
+            QueryIo::with_peers(chosen.cache, chosen.limits, engine.prices(), Arc::new(known))
+        }
+    };
+    config.set_extension(Arc::new(TaskIo(io)));
+    let mut functions: Vec<_> = engine.base_state().scalar_functions().values().cloned().collect();
+    functions.push(interruptible_function(tasks.stopped(&headers)));
+    let builder = builder
+        .with_scalar_functions(functions)
+        .with_aggregate_functions(engine.base_state().aggregate_functions().values().cloned().collect())
+        .with_window_functions(engine.base_state().window_functions().values().cloned().collect());
+    Ok(builder
+        .with_distributed_user_codec_arc(engine.scan_codec())
+        .with_distributed_channel_resolver(Calls { channels: Arc::clone(channels), attempt: None })
+        .with_distributed_passthrough_headers(travelling.headers()?)?
+        .build())
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

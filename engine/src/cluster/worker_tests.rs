@@ -1,0 +1,106 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::net::TcpListener;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Server};
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
+
+use super::*;
+use crate::Settings;
+use crate::io::{FileKey, PageKey, PeerPages};
+
+/// Any call, as far as the check of the secret is concerned.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Anything {}
+
+const CALLS: [&str; 6] = [
+    "/worker.WorkerService/CoordinatorChannel",
+    "/worker.WorkerService/ExecuteTask",
+    "/worker.WorkerService/GetWorkerInfo",
+    "/polynya.Peer/Summary",
+    "/polynya.Peer/Pages",
+    "/polynya.Peer/Keep",
+];
+
+async fn worker(secret: &Secret) -> (Arc<Engine>, Arc<WorkerService>, Url) {
+    let engine = Engine::start(Settings::default()).await.unwrap();
+    let service = Arc::new(WorkerService::new(&engine, secret));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let routes = service.routes();
+    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpIncoming::from(listener)));
+    (engine, service, url)
+}
+
+async fn code_of(url: &Url, path: &'static str, secret: Option<&str>) -> Code {
+    let channel = Channel::from_shared(url.to_string()).unwrap().connect().await.unwrap();
+    let mut client = Grpc::new(channel);
+    client.ready().await.unwrap();
+    let mut call = Request::new(futures::stream::iter([Anything {}]));
+    if let Some(secret) = secret {
+        call.metadata_mut().insert("x-polynya-cluster-secret", secret.parse().unwrap());
+    }
+    let codec = ProstCodec::<Anything, Anything>::default();
+    let answer = client.streaming(call, PathAndQuery::from_static(path), codec).await;
+    match answer {
+        Ok(answer) => answer.into_inner().message().await.err().map_or(Code::Ok, |status| status.code()),
+        Err(status) => status.code(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_without_the_secret_is_refused() {
+    let secret = Secret::random();
+    let (_engine, _service, url) = worker(&secret).await;
+    for path in CALLS {
+        for wrong in [None, Some(""), Some("guessed"), Some(&secret.reveal()[1..])] {
+            assert_eq!(code_of(&url, path, wrong).await, Code::Unauthenticated, "{path} with {wrong:?}");
+        }
+        assert_ne!(code_of(&url, path, Some(secret.reveal())).await, Code::Unauthenticated, "{path}");
+    }
+    assert!(Channels::new(secret).answers(&url, Duration::from_secs(5)).await);
+    assert!(!Channels::new(Secret::random()).answers(&url, Duration::from_secs(5)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_come_from_peers_and_are_handed_over() {
+    let secret = Secret::random();
+    let (one, service, url) = worker(&secret).await;
+    let file = FileKey { name: Arc::from("s3://bucket/data.parquet"), size_bytes: 1 << 30 };
+    let page = |number: u64| PageKey::new(&file, &(number * 100..number * 100 + 100));
+    let bytes = Bytes::from(vec![7; 100]);
+    let cache = |engine: &Arc<Engine>| Arc::clone(&engine.scan_caches().data.pages.cache);
+    for number in 0..50 {
+        cache(&one).insert(&page(number), &bytes);
+    }
+    cache(&one).insert(&PageKey::footer(&file), &Bytes::from_static(b"a footer"));
+
+    let known = |urls: Vec<Url>| Known { directory: Directory::new(Channels::new(secret.clone())), urls };
+    let nobody = Url::parse("http://127.0.0.1:9/").unwrap();
+    let wanted = [page(3), page(70), PageKey::footer(&file), page(49)];
+    let mut got = known(vec![nobody.clone(), url.clone()]).get(&wanted, Duration::from_secs(5)).await;
+    got.sort_by_key(|(key, _)| key.start);
+    let expected = [
+        (page(3), bytes.clone()),
+        (page(49), bytes.clone()),
+        (PageKey::footer(&file), Bytes::from_static(b"a footer")),
+    ];
+    assert_eq!(got, expected);
+    assert!(known(vec![nobody]).get(&wanted, Duration::from_secs(5)).await.is_empty());
+    let foreign = Known { directory: Directory::new(Channels::new(Secret::random())), urls: vec![url.clone()] };
+    assert!(foreign.get(&wanted, Duration::from_secs(5)).await.is_empty(), "a peer gave pages to a stranger");
+
+    // What drains leaves its pages to those it knows.
+    let (two, _service, other) = worker(&secret).await;
+    let known = Known { directory: Arc::clone(&service.directory), urls: vec![other] };
+    assert!(known.get(&wanted, Duration::from_secs(5)).await.is_empty());
+    service.drain().await;
+    assert!((0..50).all(|number| cache(&two).knows(&page(number))) && cache(&two).knows(&PageKey::footer(&file)));
+}
