@@ -79,6 +79,11 @@ async fn a_statement_of_unknown_kind_is_prepared_first() {
     let (_server, client) = connected().await;
     let Outcome::Rows(rows) = client.execute("SELECT numbers").await.expect("a query") else { panic!("no rows") };
     assert_eq!(rows.read_all().await.expect("rows").rows(), 3);
+    let Outcome::Rows(rows) = client.execute_polled("SELECT numbers").await.expect("a query") else {
+        panic!("no rows")
+    };
+    assert_eq!(rows.poll().progress().await, None, "this server has no PollFlightInfo");
+    assert_eq!(rows.read_all().await.expect("rows").rows(), 3);
     let Outcome::Updated(count) = client.execute("DELETE").await.expect("an update") else { panic!("rows") };
     assert_eq!(count, Some(4));
 }

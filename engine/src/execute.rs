@@ -21,7 +21,7 @@ use crate::functions::interruptible;
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
-use crate::scan::{IcebergSource, ScanCodec};
+use crate::scan::{IcebergSource, ScanCodec, bytes_to_read};
 use crate::{Engine, Error, Result};
 
 /// Batches that are made before they are asked for.
@@ -34,6 +34,7 @@ impl Engine {
     /// Runs a plan in this process.
     pub(crate) fn execute(&self, planned: Planned, query: &Arc<QueryContext>) -> Result<SendableRecordBatchStream> {
         let schema = planned.physical.schema();
+        query.begins(bytes_to_read(&planned.physical));
         let (query, admission) = (Arc::clone(query), Arc::clone(self.admission()));
         let (cluster, codec) = (self.cluster().cloned(), self.scan_codec());
         let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
@@ -168,6 +169,7 @@ fn run(
     state: &SessionState,
     query: &QueryContext,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
+    query.begins(bytes_to_read(&physical));
     let task = Arc::new(TaskContext::from(state));
     let options = Arc::clone(task.session_config().options());
     execute_stream(interruptible(physical, query.stopped(), &options)?, task)

@@ -9,6 +9,7 @@ use polynya_catalog::{RequestCounts, RequestMeter};
 
 use crate::Error;
 use crate::io::{IoCounts, QueryIo};
+use crate::progress::{Progress, ProgressMeter};
 use crate::system::{QueryLog, TaskLog};
 
 /// One query's identity and counters, shared by everything that works for it.
@@ -20,6 +21,7 @@ pub struct QueryContext {
     io: Arc<QueryIo>,
     log: Arc<QueryLog>,
     planning: PlanningCounts,
+    progress: ProgressMeter,
     tasks: TaskLog,
     workers_lost: AtomicU64,
     rows: AtomicU64,
@@ -78,6 +80,7 @@ impl QueryContext {
             io,
             log: Arc::clone(log),
             planning: PlanningCounts::default(),
+            progress: ProgressMeter::default(),
             tasks: TaskLog::default(),
             workers_lost: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -109,7 +112,10 @@ impl QueryContext {
 
     /// Tells the log how the query ended; only the first word counts.
     pub(crate) fn end(&self, state: &'static str, error: Option<String>) {
-        self.log.end(&self.id, state, error, self.stats(), self.tasks.records());
+        if state == "FINISHED" {
+            self.progress.finish();
+        }
+        self.log.end(self, state, error);
     }
 
     /// Tells the log what the query does now.
@@ -143,6 +149,27 @@ impl QueryContext {
 
     pub(crate) fn count_rows(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// How far the query is.
+    pub fn progress(&self) -> Progress {
+        self.progress.now(self.io.meter.begun_bytes())
+    }
+
+    /// A plan that reads so many bytes of files is about to run; for the first time, or once more from the beginning.
+    pub(crate) fn begins(&self, bytes_to_read: u64) {
+        self.io.meter.begin_again();
+        self.progress.begin(bytes_to_read);
+    }
+
+    /// Workers have begun to read so many bytes by now.
+    pub(crate) fn begun_on_workers(&self, bytes: u64) {
+        self.progress.on_workers(bytes);
+    }
+
+    /// All rows are made.
+    pub(crate) fn has_read_all(&self) {
+        self.progress.read_all();
     }
 
     /// Requests so far.

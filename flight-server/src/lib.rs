@@ -6,6 +6,7 @@
 mod activity;
 pub mod cli;
 mod metrics;
+mod polls;
 mod prepared;
 mod results;
 mod server;

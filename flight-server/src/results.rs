@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use polynya_engine::RowStream;
+use polynya_engine::{QueryContext, RowStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -42,6 +42,17 @@ pub(crate) enum Promised {
     Rows(RowStream),
     /// A statement without rows, which ran when its ticket was made.
     Nothing,
+}
+
+/// Where a result is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It was promised and nobody has fetched it yet.
+    Waiting,
+    /// It is being fetched.
+    Fetching,
+    /// It was fetched, cancelled or forgotten, or never was.
+    Ended,
 }
 
 /// A result being fetched; forgotten when this is dropped.
@@ -104,6 +115,24 @@ impl Results {
         pending.is_some() || running.is_some()
     }
 
+    /// Where the result of a ticket is.
+    pub(crate) fn stage(&self, ticket: &str) -> Stage {
+        let state = self.state.lock();
+        match (state.pending.contains_key(ticket), state.running.contains_key(ticket)) {
+            (true, _) => Stage::Waiting,
+            (false, true) => Stage::Fetching,
+            (false, false) => Stage::Ended,
+        }
+    }
+
+    /// The query of a result that waits to be fetched; none if it has no rows.
+    pub(crate) fn waiting_query(&self, ticket: &str) -> Option<Arc<QueryContext>> {
+        match &self.state.lock().pending.get(ticket)?.result {
+            Promised::Rows(rows) => Some(rows.context()),
+            Promised::Nothing => None,
+        }
+    }
+
     /// Whether results younger than `age` wait to be fetched.
     pub(crate) fn has_pending_younger_than(&self, age: Duration) -> bool {
         self.state.lock().pending.values().any(|pending| pending.since.elapsed() < age)
@@ -135,7 +164,11 @@ mod tests {
     fn a_ticket_works_once() {
         let results = Results::new(Duration::from_secs(60), 10);
         let ticket = results.promise(Promised::Nothing).unwrap();
-        assert!(results.fetch(&ticket).is_ok());
+        assert_eq!(results.stage(&ticket), Stage::Waiting);
+        let (_, fetching) = results.fetch(&ticket).unwrap();
+        assert_eq!(results.stage(&ticket), Stage::Fetching);
+        drop(fetching);
+        assert_eq!(results.stage(&ticket), Stage::Ended);
         assert_eq!(results.fetch(&ticket).unwrap_err().code(), Code::NotFound);
         assert_eq!(results.fetch("guess").unwrap_err().code(), Code::NotFound);
     }

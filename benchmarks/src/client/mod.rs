@@ -8,6 +8,7 @@ mod address;
 mod channel;
 mod error;
 mod ingest;
+mod poll;
 mod rows;
 mod stats;
 
@@ -27,6 +28,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
+use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 use address::Address;
@@ -34,6 +36,7 @@ use channel::SessionChannel;
 
 pub use error::{Error, Result};
 pub use ingest::{IngestMode, IngestTarget};
+pub use poll::QueryPoll;
 pub use rows::{QueryResult, QueryStream};
 pub use stats::QueryStats;
 
@@ -125,7 +128,7 @@ impl Client {
     /// Starts a query; its rows come as the server makes them. Dropping the stream stops the query.
     pub async fn query(&self, sql: &str) -> Result<QueryStream> {
         let info = self.flight_info(CommandStatementQuery { query: sql.to_string(), transaction_id: None }).await?;
-        QueryStream::open(self.clone(), info).await
+        QueryStream::open(self.clone(), QueryPoll::complete(self.clone(), info)).await
     }
 
     /// Runs a query to its end, and keeps all its rows in memory.
@@ -135,11 +138,20 @@ impl Client {
 
     /// Runs a statement without knowing its kind: the server is asked first (it prepares the statement).
     pub async fn execute(&self, sql: &str) -> Result<Outcome> {
+        self.prepare_and_run(sql, false).await
+    }
+
+    /// The same, and rows that can tell how far their query is, if the server can (PollFlightInfo).
+    pub async fn execute_polled(&self, sql: &str) -> Result<Outcome> {
+        self.prepare_and_run(sql, true).await
+    }
+
+    async fn prepare_and_run(&self, sql: &str, polled: bool) -> Result<Outcome> {
         let prepared = self.prepare(sql).await?;
         let handle = prepared.prepared_statement_handle;
         let has_rows = schema_from_ipc(prepared.dataset_schema)?.is_some_and(|schema| !schema.fields().is_empty());
         let outcome = if has_rows {
-            self.query_prepared(handle.clone()).await
+            self.query_prepared(handle.clone(), polled).await
         } else {
             let command = CommandPreparedStatementUpdate { prepared_statement_handle: handle.clone() };
             self.put_update(command).await.map(Outcome::Updated)
@@ -151,9 +163,25 @@ impl Client {
         outcome
     }
 
-    async fn query_prepared(&self, handle: Bytes) -> Result<Outcome> {
-        let info = self.flight_info(CommandPreparedStatementQuery { prepared_statement_handle: handle }).await?;
-        Ok(Outcome::Rows(Box::new(QueryStream::open(self.clone(), info).await?)))
+    async fn query_prepared(&self, handle: Bytes, polled: bool) -> Result<Outcome> {
+        let command = CommandPreparedStatementQuery { prepared_statement_handle: handle };
+        let poll = match polled {
+            true => self.poll_info(command).await?,
+            false => QueryPoll::complete(self.clone(), self.flight_info(command).await?),
+        };
+        Ok(Outcome::Rows(Box::new(QueryStream::open(self.clone(), poll).await?)))
+    }
+
+    /// Begins a query that is polled, or that is not if the server cannot do that.
+    async fn poll_info(&self, command: CommandPreparedStatementQuery) -> Result<QueryPoll> {
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        match self.service.clone().poll_flight_info(descriptor).await {
+            Ok(told) => Ok(QueryPoll::new(self.clone(), told.into_inner())),
+            Err(status) if status.code() == Code::Unimplemented => {
+                Ok(QueryPoll::complete(self.clone(), self.flight_info(command).await?))
+            }
+            Err(status) => Err(status.into()),
+        }
     }
 
     async fn prepare(&self, sql: &str) -> Result<ActionCreatePreparedStatementResult> {

@@ -1,7 +1,7 @@
 //! The rows of a query, as they arrive.
 //!
-//! In: a FlightInfo. Out: record batches of one schema, endpoint after endpoint in the order given, and the server's account
-//! of the query once the last has ended.
+//! In: what the server tells of a query. Out: record batches of one schema, endpoint after endpoint in the order given, and
+//! the server's account of the query once the last has ended.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +11,17 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
-use arrow_flight::{FlightData, FlightEndpoint, FlightInfo};
+use arrow_flight::{FlightData, FlightEndpoint};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
-use super::{Client, Error, QueryStats, Result, schema_from_ipc};
+use super::{Client, Error, QueryPoll, QueryStats, Result, schema_from_ipc};
 
 /// A query's rows, streamed. Dropping it cancels the query.
 pub struct QueryStream {
     schema: SchemaRef,
     batches: BoxStream<'static, Result<RecordBatch>>,
+    poll: QueryPoll,
     stats: StatsSlot,
 }
 
@@ -58,13 +59,16 @@ impl StatsSlot {
 
 impl QueryStream {
     /// Opens the first endpoint, so that the schema is known.
-    pub(crate) async fn open(client: Client, info: FlightInfo) -> Result<Self> {
+    pub(crate) async fn open(client: Client, poll: QueryPoll) -> Result<Self> {
         let stats = StatsSlot::default();
-        let announced = schema_from_ipc(info.schema)?;
+        let announced = schema_from_ipc(poll.schema().await)?;
         let slot = stats.clone();
-        let payloads = stream::iter(info.endpoint)
-            .then(move |endpoint| open_endpoint(client.clone(), endpoint, slot.clone()))
-            .try_flatten();
+        let endpoints = stream::try_unfold((poll.clone(), 0), |(poll, number)| async move {
+            let endpoint = poll.endpoint(number).await?;
+            Ok::<_, Error>(endpoint.map(|endpoint| (endpoint, (poll, number + 1))))
+        });
+        let payloads =
+            endpoints.and_then(move |endpoint| open_endpoint(client.clone(), endpoint, slot.clone())).try_flatten();
         let mut payloads = Box::pin(payloads);
         let mut first = None;
         let schema = match payloads.try_next().await? {
@@ -84,12 +88,17 @@ impl QueryStream {
                 _ => None,
             })
         });
-        Ok(Self { schema, batches: stream::iter(first).chain(rest).boxed(), stats })
+        Ok(Self { schema, batches: stream::iter(first).chain(rest).boxed(), poll, stats })
     }
 
     /// The columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Asks how far the query is; only the rows of [`Client::execute_polled`] can tell.
+    pub fn poll(&self) -> &QueryPoll {
+        &self.poll
     }
 
     /// The server's account of the query; it comes with the last message, so ask after the stream has ended.

@@ -65,6 +65,7 @@ pub(crate) async fn distribute(
     let settings = planned.state.config().get_extension::<SessionSettings>();
     let travelling = Travelling {
         query_id: attempt.query.id().to_owned(),
+        attempt: attempt.number,
         tenant: attempt.query.tenant().to_owned(),
         settings: settings.map(|settings| settings.0.clone()).unwrap_or_default(),
         peers: placement.peers(),

@@ -8,8 +8,10 @@
 //! A query is tried again when it lost a worker, on the same snapshots, as long as the client has seen no row of it.
 
 mod attempt;
+mod begun;
 mod channels;
 mod distribute;
+mod follow;
 mod kubernetes;
 mod local_process;
 mod pace;

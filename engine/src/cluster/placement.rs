@@ -11,6 +11,8 @@ use datafusion::datasource::listing::PartitionedFile;
 use twox_hash::XxHash64;
 use url::Url;
 
+use crate::scan::piece_bytes;
+
 /// A worker's share may exceed the mean by this part of it.
 const EXCESS: u64 = 4;
 
@@ -107,8 +109,7 @@ fn name(piece: &PartitionedFile) -> (&str, u64) {
 
 /// Bytes of a piece; at least one, so that empty ones are spread, too.
 pub(crate) fn bytes(piece: &PartitionedFile) -> u64 {
-    let range = piece.range.as_ref().map(|range| (range.end - range.start) as u64);
-    range.unwrap_or(piece.object_meta.size).max(1)
+    piece_bytes(piece).max(1)
 }
 
 #[cfg(test)]

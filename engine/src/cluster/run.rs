@@ -12,16 +12,18 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execut
 use datafusion_distributed::{DistributedMetricsFormat, display_plan_ascii, explain_analyze};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, is_draining, is_unsendable, lost_worker};
 use super::distribute::{distribute, wants_workers};
+use super::follow::follow;
 use super::provisioner::Loss;
 use super::sendable::can_be_sent;
 use super::{Cluster, Use};
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
-use crate::scan::ScanCodec;
+use crate::scan::{ScanCodec, bytes_to_read};
 use crate::{Error, Result};
 
 /// How long `EXPLAIN ANALYZE` waits for the counts of all workers.
@@ -33,6 +35,12 @@ type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
 struct Running {
     plan: Arc<dyn ExecutionPlan>,
     batches: Batches,
+}
+
+/// What lives as long as an attempt.
+struct Kept {
+    _used: Use,
+    _following: AbortOnDropHandle<()>,
 }
 
 impl Cluster {
@@ -104,12 +112,14 @@ impl Cluster {
                 }
                 Err(error) => return Err(error.into()),
             };
+            query.begins(bytes_to_read(&planned.physical));
             let attempt = Attempt::new(query, losses + 1);
             let Some((state, plan)) = distribute(planned, &placement, &self.channels, codec, &attempt).await? else {
                 return Ok(None);
             };
             let stream = execute_stream(Arc::clone(&plan), Arc::new(TaskContext::from(&state)))?;
-            let failure = match self.hold_back(stream, attempt, used).await {
+            let kept = Kept { _used: used, _following: follow(&self.channels, &placement, &attempt) };
+            let failure = match self.hold_back(stream, attempt, kept).await {
                 Ok(batches) => return Ok(Some(Running { plan, batches })),
                 Err(failure) => failure,
             };
@@ -139,7 +149,7 @@ impl Cluster {
         &self,
         mut stream: SendableRecordBatchStream,
         attempt: Arc<Attempt>,
-        used: Use,
+        kept: Kept,
     ) -> Result<Batches, DataFusionError> {
         let limit = self.settings.retry_buffer_bytes.as_u64() as usize;
         let (mut held, mut bytes) = (Vec::new(), 0);
@@ -148,6 +158,7 @@ impl Cluster {
                 None => {
                     let tasks = attempt.query.tasks().records();
                     self.pace.learn(tasks.iter().filter(|task| task.attempt == attempt.number));
+                    attempt.query.has_read_all();
                     attempt.query.becomes("FINISHING");
                     return Ok(futures::stream::iter(held).boxed());
                 }
@@ -158,10 +169,10 @@ impl Cluster {
                 }
             }
         }
-        let rest = futures::stream::unfold(Some((stream, attempt, used)), |running| async move {
-            let (mut stream, attempt, used) = running?;
+        let rest = futures::stream::unfold(Some((stream, attempt, kept)), |running| async move {
+            let (mut stream, attempt, kept) = running?;
             match next(&mut stream, &attempt).await? {
-                Ok(batch) => Some((Ok(batch), Some((stream, attempt, used)))),
+                Ok(batch) => Some((Ok(batch), Some((stream, attempt, kept)))),
                 Err(error) if lost_worker(&error).is_some() => {
                     let message = "rows had been given already (setting workers.retry_buffer_bytes)".to_owned();
                     Some((Err(Error::WorkerLost(message).into()), None))

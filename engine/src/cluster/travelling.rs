@@ -16,6 +16,8 @@ const HEADER: HeaderName = HeaderName::from_static("x-polynya-query");
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Travelling {
     pub(crate) query_id: String,
+    /// Counts from 1.
+    pub(crate) attempt: u64,
     pub(crate) tenant: String,
     pub(crate) settings: BTreeMap<String, String>,
     /// The query's workers: each asks the others for pages before the store.
@@ -57,7 +59,7 @@ mod tests {
     fn settings_of_any_text_survive() {
         let settings = BTreeMap::from([("datafusion.execution.time_zone".to_owned(), "Zürich\n".to_owned())]);
         let peers = vec!["http://127.0.0.1:50061/".to_owned()];
-        let sent = Travelling { query_id: "1".to_owned(), tenant: "ä".to_owned(), settings, peers };
+        let sent = Travelling { query_id: "1".to_owned(), attempt: 2, tenant: "ä".to_owned(), settings, peers };
         let come = Travelling::from_headers(&sent.headers().unwrap()).unwrap();
         assert_eq!(come, sent);
         assert!(Travelling::from_headers(&HeaderMap::new()).is_err());

@@ -13,6 +13,7 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use url::Url;
 
+use super::begun::BegunBytes;
 use super::channels::{Calls, Channels};
 use super::peers::{Directory, Known, PeerService};
 use super::secret::Secret;
@@ -20,7 +21,7 @@ use super::tasks::{Tasks, WatchTasks};
 use super::travelling::{TaskIo, Travelling};
 use crate::Engine;
 use crate::functions::interruptible_function;
-use crate::io::{CacheMode, QueryIo};
+use crate::io::{CacheMode, PeerPages, QueryIo};
 use crate::options::PolynyaOptions;
 
 /// The largest plan of a task, in bytes.
@@ -37,6 +38,7 @@ pub struct WorkerService {
     channels: Arc<Channels>,
     tasks: Arc<Tasks>,
     directory: Arc<Directory>,
+    begun: Arc<BegunBytes>,
 }
 
 impl WorkerService {
@@ -45,7 +47,8 @@ impl WorkerService {
         let channels = Channels::new(secret.clone());
         let directory = Directory::new(Arc::clone(&channels));
         let tasks = Arc::clone(engine.tasks());
-        Self { engine: Arc::clone(engine), secret: secret.clone(), channels, tasks, directory }
+        let begun = Arc::default();
+        Self { engine: Arc::clone(engine), secret: secret.clone(), channels, tasks, directory, begun }
     }
 
     /// The gRPC services. Every call is checked before its body is read.
@@ -53,8 +56,9 @@ impl WorkerService {
         let sessions = {
             let (engine, channels) = (Arc::clone(&self.engine), Arc::clone(&self.channels));
             let (tasks, directory) = (Arc::clone(&self.tasks), Arc::clone(&self.directory));
+            let begun = Arc::clone(&self.begun);
             move |task: WorkerQueryContext| {
-                let built = session_of(&engine, &channels, &tasks, &directory, task);
+                let built = session_of(&engine, &channels, &tasks, &directory, &begun, task);
                 async move { built }
             }
         };
@@ -64,7 +68,8 @@ impl WorkerService {
         let service =
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
         let watched = WatchTasks { inner: service, tasks: Arc::clone(&self.tasks) };
-        let peers = PeerService::new(Arc::clone(&self.engine.scan_caches().data.pages.cache));
+        let cache = Arc::clone(&self.engine.scan_caches().data.pages.cache);
+        let peers = PeerService::new(cache, Arc::clone(&self.begun));
         let check = |secret: Secret| move |call| secret.check(call);
         Routes::new(InterceptedService::new(watched, check(self.secret.clone())))
             .add_service(InterceptedService::new(peers, check(self.secret.clone())))
@@ -84,6 +89,7 @@ fn session_of(
     channels: &Arc<Channels>,
     tasks: &Arc<Tasks>,
     directory: &Arc<Directory>,
+    begun: &BegunBytes,
     task: WorkerQueryContext,
 ) -> Result<SessionState, DataFusionError> {
     let WorkerQueryContext { mut builder, headers } = task;
@@ -99,14 +105,12 @@ fn session_of(
         options.set(name, value)?;
     }
     let chosen = options.extensions.get::<PolynyaOptions>().cloned().unwrap_or_default();
-    let io = match chosen.cache {
-        CacheMode::Off => QueryIo::new(chosen.cache, chosen.limits, engine.prices()),
-        _ => {
-            let urls = travelling.peers.iter().filter_map(|url| Url::parse(url).ok()).collect();
-            let known = Known { directory: Arc::clone(directory), urls };
-            QueryIo::with_peers(chosen.cache, chosen.limits, engine.prices(), Arc::new(known))
-        }
-    };
+    let peers = (chosen.cache != CacheMode::Off).then(|| -> Arc<dyn PeerPages> {
+        let urls = travelling.peers.iter().filter_map(|url| Url::parse(url).ok()).collect();
+        Arc::new(Known { directory: Arc::clone(directory), urls })
+    });
+    let begun = begun.counter(&travelling.query_id, travelling.attempt);
+    let io = QueryIo::of_task(chosen.cache, chosen.limits, engine.prices(), peers, begun);
     config.set_extension(Arc::new(TaskIo(io)));
     let mut functions: Vec<_> = engine.base_state().scalar_functions().values().cloned().collect();
     functions.push(interruptible_function(tasks.stopped(&headers)));

@@ -12,6 +12,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
+use super::super::peers::begun_bytes;
 use super::*;
 use crate::Settings;
 use crate::io::{FileKey, PageKey, PeerPages};
@@ -20,13 +21,14 @@ use crate::io::{FileKey, PageKey, PeerPages};
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Anything {}
 
-const CALLS: [&str; 6] = [
+const CALLS: [&str; 7] = [
     "/worker.WorkerService/CoordinatorChannel",
     "/worker.WorkerService/ExecuteTask",
     "/worker.WorkerService/GetWorkerInfo",
     "/polynya.Peer/Summary",
     "/polynya.Peer/Pages",
     "/polynya.Peer/Keep",
+    "/polynya.Peer/Progress",
 ];
 
 async fn worker(secret: &Secret) -> (Arc<Engine>, Arc<WorkerService>, Url) {
@@ -103,4 +105,20 @@ async fn pages_come_from_peers_and_are_handed_over() {
     assert!(known.get(&wanted, Duration::from_secs(5)).await.is_empty());
     service.drain().await;
     assert!((0..50).all(|number| cache(&two).knows(&page(number))) && cache(&two).knows(&PageKey::footer(&file)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_tells_how_much_an_attempt_has_begun_to_read() {
+    let secret = Secret::random();
+    let (_engine, service, url) = worker(&secret).await;
+    let channels = Channels::new(secret);
+    assert!(channels.answers(&url, Duration::from_secs(5)).await);
+    let tasks = [service.begun.counter("query", 1), service.begun.counter("query", 1)];
+    for task in &tasks {
+        task.fetch_add(21, std::sync::atomic::Ordering::Relaxed);
+    }
+    assert_eq!(begun_bytes(&channels, &url, "query", 1).await, Some(42));
+    assert_eq!(begun_bytes(&channels, &url, "query", 2).await, Some(0), "the query begins again");
+    let nobody = Url::parse("http://127.0.0.1:9/").unwrap();
+    assert_eq!(begun_bytes(&channels, &nobody, "query", 1).await, None);
 }

@@ -1,6 +1,7 @@
 //! What the reads of one query came from and cost: counters that only grow, shared by all that works for the query.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricValue, MetricsSet};
@@ -21,6 +22,9 @@ pub(crate) struct IoMeter {
     requests: Count,
     request_bytes: Count,
     published: AtomicBool,
+    /// Bytes of pieces of files whose reading has begun. Does not travel with the others, which come too late to show
+    /// progress by.
+    begun_bytes: Arc<AtomicU64>,
     /// Requests for data that workers sent, and their bytes.
     remote_requests: Count,
     remote_bytes: Count,
@@ -79,6 +83,26 @@ pub struct IoCounts {
 }
 
 impl IoMeter {
+    /// The meter of a task, which counts what it begins to read together with others.
+    pub(super) fn of_task(begun_bytes: Arc<AtomicU64>) -> Self {
+        Self { begun_bytes, ..Self::default() }
+    }
+
+    /// A piece of a file begins to be read.
+    pub(super) fn begun(&self, bytes: u64) {
+        self.begun_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes of pieces of files whose reading has begun in this process.
+    pub(crate) fn begun_bytes(&self) -> u64 {
+        self.begun_bytes.load(Relaxed)
+    }
+
+    /// The query begins again: nothing is read yet.
+    pub(crate) fn begin_again(&self) {
+        self.begun_bytes.store(0, Relaxed);
+    }
+
     pub(crate) fn page(&self, tier: Tier, bytes: u64) {
         let counter = match tier {
             Tier::Memory => &self.memory_bytes,

@@ -79,14 +79,15 @@ impl QueryIo {
         Arc::new(Self { cache, limits, prices, ..Self::default() })
     }
 
-    /// Reads that ask these peers before the store.
-    pub(crate) fn with_peers(
+    /// The reads of one task of a query: they ask these peers before the store, and count what they begin in `begun_bytes`.
+    pub(crate) fn of_task(
         cache: CacheMode,
         limits: IoLimits,
         prices: Prices,
-        peers: Arc<dyn PeerPages>,
+        peers: Option<Arc<dyn PeerPages>>,
+        begun_bytes: Arc<AtomicU64>,
     ) -> Arc<Self> {
-        Arc::new(Self { cache, limits, prices, peers: Some(peers), ..Self::default() })
+        Arc::new(Self { meter: IoMeter::of_task(begun_bytes), cache, limits, prices, peers, ..Self::default() })
     }
 
     /// Counts bytes of data that decoding asks for.

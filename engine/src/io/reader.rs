@@ -76,6 +76,11 @@ impl ReaderFactory {
         })
     }
 
+    /// Counts a piece of a file whose reading begins.
+    pub(crate) fn begin(&self, piece_bytes: u64) {
+        self.io.meter.begun(piece_bytes);
+    }
+
     /// A file's footer.
     pub(crate) async fn footer(&self, file: &DataFile) -> Result<Arc<Footer>> {
         self.caches.footers.get(&self.caches.pages, file, &self.mapping).await

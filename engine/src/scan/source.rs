@@ -30,6 +30,7 @@ use super::file::IcebergFile;
 use super::foresight::Foresight;
 use super::manifest::PartitionConstants;
 use super::named::Named;
+use super::pieces::piece_bytes;
 use super::schema_mapping::ColumnMapping;
 use crate::io::{BATCH_ROWS, CacheMode, PrefetchHandle, ReaderFactory};
 
@@ -346,6 +347,7 @@ impl Morselizer for IcebergMorselizer {
                 return internal_err!("a scan of {} met a file that it did not plan", self.source.scan.mapping.table());
             }
         };
+        self.source.scan.readers.begin(piece_bytes(&file));
         let inner = self.inner(constants.as_ref())?;
         match &self.decoded {
             Some(decoded) => Ok(decoded.plan_file(file, inner)),

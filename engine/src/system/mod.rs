@@ -91,6 +91,7 @@ fn queries(records: &[Record]) -> Columns {
         ("started_at", Arc::new(started.with_timezone("UTC"))),
         ("elapsed_ms", number(records, |record| record.stats.elapsed_ms)),
         ("rows", number(records, |record| record.stats.rows)),
+        ("progress", Arc::new(records.iter().map(|record| record.progress).collect::<Float64Array>())),
         ("files_considered", number(records, |record| record.stats.files_considered)),
         ("files_pruned", number(records, |record| record.stats.files_pruned)),
         ("requests_get", number(records, |record| record.stats.requests_get)),

@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) error: Option<String>,
     /// Microseconds since 1970.
     pub(crate) started_micros: i64,
+    /// From 0 to 1, where it is known.
+    pub(crate) progress: Option<f64>,
     pub(crate) stats: QueryStats,
     /// What ran on workers.
     pub(crate) tasks: Arc<[TaskRecord]>,
@@ -76,6 +78,7 @@ impl QueryLog {
             state: "PLANNING",
             error: None,
             started_micros: chrono::Utc::now().timestamp_micros(),
+            progress: None,
             stats: QueryStats::default(),
             tasks: Arc::default(),
         };
@@ -89,18 +92,14 @@ impl QueryLog {
         }
     }
 
-    /// A statement ended, with this account. Later calls for the same query change nothing.
-    pub(crate) fn end(
-        &self,
-        id: &str,
-        state: &'static str,
-        error: Option<String>,
-        stats: QueryStats,
-        tasks: Vec<TaskRecord>,
-    ) {
+    /// A statement ended. Later calls for the same query change nothing.
+    pub(crate) fn end(&self, context: &QueryContext, state: &'static str, error: Option<String>) {
+        let stats = context.stats();
         let mut log = self.state.lock();
-        let Some(at) = log.running.iter().position(|running| running.record.id == id) else { return };
-        let record = Record { state, error, stats, tasks: tasks.into(), ..log.running.swap_remove(at).record };
+        let Some(at) = log.running.iter().position(|running| running.record.id == context.id()) else { return };
+        let tasks = context.tasks().records().into();
+        let progress = context.progress().fraction();
+        let record = Record { state, error, progress, stats, tasks, ..log.running.swap_remove(at).record };
         *log.ended_by_state.entry(state).or_default() += 1;
         let totals = log.totals.entry(record.tenant.clone()).or_default();
         totals.queries += 1;
@@ -123,7 +122,8 @@ impl QueryLog {
         let running = log.running.iter().filter_map(|running| {
             let context = running.context.upgrade()?;
             let (stats, tasks) = (context.stats(), context.tasks().records().into());
-            Some(Record { stats, tasks, ..running.record.clone() })
+            let progress = context.progress().fraction();
+            Some(Record { progress, stats, tasks, ..running.record.clone() })
         });
         running.chain(log.ended.iter().cloned()).filter(|record| record.tenant == tenant).collect()
     }

@@ -11,4 +11,5 @@ mod many_files;
 mod memory;
 mod names;
 mod planning;
+mod progress;
 mod stopping;

@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     /// How rows are shown.
     #[arg(short, long, value_name = "MODE", default_value = "table")]
     output: Mode,
-    /// Leave out the line about rows and time.
+    /// Leave out the line about rows and time, and the bar while a statement runs.
     #[arg(short, long)]
     quiet: bool,
 }
@@ -68,7 +68,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let url = embedded.as_ref().map_or_else(|| arguments.url.clone(), Server::url);
     let client = Client::connect(&url, &auth).await.map_err(ShellError::from)?;
     let interactive = script.is_none();
-    let shell = Shell { client, mode: arguments.output, timing: true, interactive, quiet: arguments.quiet };
+    let progress = !arguments.quiet && std::io::stderr().is_terminal();
+    let (mode, quiet) = (arguments.output, arguments.quiet);
+    let shell = Shell { client, mode, timing: true, interactive, quiet, progress };
     match script {
         None => interact(shell).await.map(|()| ExitCode::SUCCESS),
         Some(script) => run_script(shell, &script).await,

@@ -8,6 +8,7 @@ mod actions;
 mod fetch;
 mod ingest;
 mod metadata;
+mod poll;
 mod puts;
 mod session_messages;
 mod sql_info;
@@ -33,6 +34,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::activity::Activity;
+use crate::polls::Polls;
 use crate::prepared::PreparedStatements;
 use crate::results::Results;
 use crate::sessions::{Caller, Sessions, set_cookie};
@@ -58,6 +60,7 @@ struct Inner {
     sessions: Sessions,
     prepared: PreparedStatements,
     results: Results,
+    polls: Polls,
     activity: Activity,
     sql_info: SqlInfoData,
     type_info: XdbcTypeInfoData,
@@ -79,7 +82,8 @@ impl PolynyaService {
         let prepared = PreparedStatements::new(settings.session_idle_timeout, settings.prepared_statements_max);
         let sql_info = sql_info::all().map_err(flight_status)?;
         let type_info = type_info::all().map_err(flight_status)?;
-        let inner = Inner { engine, sessions, prepared, results, activity, sql_info, type_info };
+        let polls = Polls::new(results.clone(), settings.result_lifetime);
+        let inner = Inner { engine, sessions, prepared, results, polls, activity, sql_info, type_info };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -88,6 +92,7 @@ impl PolynyaService {
         self.inner.sessions.expire();
         self.inner.prepared.expire();
         self.inner.results.expire();
+        self.inner.polls.expire();
     }
 }
 
@@ -230,8 +235,15 @@ impl FlightService for PolynyaService {
         Err(unimplemented("ListFlights is not supported: list tables with Flight SQL's CommandGetTables"))
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        Err(unimplemented("PollFlightInfo is not supported yet: use GetFlightInfo"))
+    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        let (metadata, _, descriptor) = request.into_parts();
+        guarded("PollFlightInfo", async {
+            let mut caller = self.inner.sessions.resolve(&metadata);
+            let command = decode_command("the descriptor's command", &descriptor.cmd)?;
+            let answer = self.inner.poll(command, descriptor, &mut caller).await?;
+            self.inner.reply(answer, &caller)
+        })
+        .await
     }
 
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {

@@ -8,6 +8,7 @@ mod complete;
 mod output;
 mod prompt;
 mod script;
+mod waiting;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use polynya_bench::client::{Client, Error as ClientError, Outcome, QueryStats, Q
 pub(crate) use output::Mode;
 pub(crate) use prompt::interact;
 pub(crate) use script::{Piece, split};
+
+use self::waiting::Waiting;
 
 /// A connection and how its results are shown.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub(crate) struct Shell {
     pub(crate) interactive: bool,
     /// Whether that line is left out.
     pub(crate) quiet: bool,
+    /// Whether it shows how far a statement is.
+    pub(crate) progress: bool,
 }
 
 /// How a piece of a script ended, when it did not fail.
@@ -109,18 +114,32 @@ impl Shell {
     }
 
     async fn execute(&self, sql: &str) -> Result<Summary, ShellError> {
-        match self.client.execute(sql).await? {
+        let waiting = Waiting::new();
+        if !self.progress {
+            return self.give(self.client.execute(sql).await?, sql, &waiting).await;
+        }
+        let given = async { self.give(self.client.execute_polled(sql).await?, sql, &waiting).await };
+        tokio::select! {
+            biased;
+            summary = given => summary,
+            never = waiting.show() => match never {},
+        }
+    }
+
+    async fn give(&self, outcome: Outcome, sql: &str, waiting: &Waiting) -> Result<Summary, ShellError> {
+        match outcome {
             Outcome::Updated(rows) => {
                 // Of DDL, a count of no rows says nothing.
                 let rows = rows.filter(|rows| *rows > 0 || changes_rows(sql));
                 Ok(Summary { rows, is_query: false, stats: None })
             }
-            Outcome::Rows(stream) => self.show(*stream).await,
+            Outcome::Rows(stream) => self.show(*stream, waiting).await,
         }
     }
 
-    async fn show(&self, mut stream: QueryStream) -> Result<Summary, ShellError> {
-        let mut writer = output::Writer::new(self.mode, stream.schema().clone(), std::io::stdout());
+    async fn show(&self, mut stream: QueryStream, waiting: &Waiting) -> Result<Summary, ShellError> {
+        waiting.ask(stream.poll());
+        let mut writer = output::Writer::new(self.mode, stream.schema().clone(), waiting.stdout());
         let mut rows = 0;
         while let Some(batch) = stream.try_next().await? {
             rows += batch.num_rows() as u64;

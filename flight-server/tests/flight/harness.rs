@@ -41,11 +41,16 @@ impl Harness {
 
     /// Starts without any schema.
     pub(crate) async fn start_empty(settings: ServerSettings) -> Self {
+        Self::start_engine(polynya_engine::Settings::default(), settings).await
+    }
+
+    /// Starts without any schema, on an engine with these settings and the catalog added.
+    pub(crate) async fn start_engine(engine: polynya_engine::Settings, settings: ServerSettings) -> Self {
         let lake = CatalogSettings::new(CatalogType::Memory).with_warehouse("memory:///warehouse");
         let engine = polynya_engine::Settings {
             catalog: BTreeMap::from([("lake".to_owned(), lake)]),
             default_catalog: Some("lake".to_owned()),
-            ..polynya_engine::Settings::default()
+            ..engine
         };
         let engine = Engine::start(engine).await.unwrap();
         let settings = ServerSettings { listen: "127.0.0.1:0".to_owned(), ..settings };

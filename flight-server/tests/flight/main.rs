@@ -7,6 +7,7 @@ mod harness;
 mod ingesting;
 mod limits;
 mod metadata;
+mod polling;
 mod prepared;
 mod sessions;
 mod statements;

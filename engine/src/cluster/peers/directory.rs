@@ -8,17 +8,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use prost::Message;
 use tokio::sync::Mutex as AsyncMutex;
-use tonic::Status;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic_prost::ProstCodec;
 use twox_hash::XxHash64;
 use url::Url;
 
 use super::super::channels::Channels;
-use super::messages::{Empty, KEEP, MESSAGE_BYTES_MAX, PAGES, PagesCall, SUMMARY, SomePages, SummaryAnswer, WirePage};
+use super::call::call;
+use super::messages::{Empty, KEEP, PAGES, PagesCall, SUMMARY, SomePages, SummaryAnswer, WirePage};
 use super::summary::Summary;
 use crate::io::{PageKey, PeerPages};
 
@@ -63,7 +59,7 @@ impl Directory {
         if let Some((_, summary)) = known.as_ref().filter(|(asked, _)| asked.elapsed() < SUMMARY_AGE) {
             return summary.clone();
         }
-        let answer = self.call::<Empty, SummaryAnswer>(url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
+        let answer = call::<Empty, SummaryAnswer>(&self.channels, url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
         let summary = answer.map(|answer| Summary::from_bits(answer.bits)).unwrap_or_default();
         *known = Some((Instant::now(), summary.clone()));
         summary
@@ -109,7 +105,10 @@ impl Directory {
                 }
             }
             let count = some.len();
-            if self.call::<SomePages, Empty>(url, KEEP, SomePages { pages: some }, KEEP_TIMEOUT).await.is_none() {
+            if call::<SomePages, Empty>(&self.channels, url, KEEP, SomePages { pages: some }, KEEP_TIMEOUT)
+                .await
+                .is_none()
+            {
                 break;
             }
             given += count;
@@ -119,31 +118,6 @@ impl Directory {
 
     async fn answers(&self, url: &Url) -> bool {
         self.channels.answers(url, SUMMARY_TIMEOUT).await
-    }
-
-    /// One call, or nothing.
-    async fn call<Call, Answer>(&self, url: &Url, path: &'static str, call: Call, within: Duration) -> Option<Answer>
-    where
-        Call: Message + Send + Sync + 'static,
-        Answer: Message + Default + Send + Sync + 'static,
-    {
-        let channel = self.channels.signed(url).ok()?;
-        let mut client = Grpc::new(channel)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let answer = async {
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            let codec = ProstCodec::<Call, Answer>::default();
-            client.unary(tonic::Request::new(call), PathAndQuery::from_static(path), codec).await
-        };
-        match tokio::time::timeout(within, answer).await {
-            Ok(Ok(answer)) => Some(answer.into_inner()),
-            Ok(Err(status)) => {
-                tracing::debug!(%url, path, %status, "a peer did not answer");
-                None
-            }
-            Err(_) => None,
-        }
     }
 }
 
@@ -158,8 +132,9 @@ impl PeerPages for Known {
             }
         }
         let calls = wanted.into_iter().map(|(url, keys)| async move {
-            let call = PagesCall { keys: keys.iter().map(|key| (*key).into()).collect() };
-            let answer = self.directory.call::<PagesCall, SomePages>(url, PAGES, call, patience).await;
+            let asked = PagesCall { keys: keys.iter().map(|key| (*key).into()).collect() };
+            let channels = &self.directory.channels;
+            let answer = call::<PagesCall, SomePages>(channels, url, PAGES, asked, patience).await;
             let pages = answer.unwrap_or_default().pages.into_iter().filter_map(WirePage::checked);
             let asked = pages.filter(|(key, _)| keys.contains(&key));
             // A copy: a slice would keep the whole answer in memory.

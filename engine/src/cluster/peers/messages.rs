@@ -1,4 +1,4 @@
-//! What workers say to each other about pages, as Protocol Buffers.
+//! What workers say to each other about pages, and to the coordinator about their progress, as Protocol Buffers.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ pub(super) const SERVICE: &str = "polynya.Peer";
 pub(super) const SUMMARY: &str = "/polynya.Peer/Summary";
 pub(super) const PAGES: &str = "/polynya.Peer/Pages";
 pub(super) const KEEP: &str = "/polynya.Peer/Keep";
+pub(super) const PROGRESS: &str = "/polynya.Peer/Progress";
 /// The most that one message holds, in bytes; a page is smaller.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -60,6 +61,22 @@ pub(super) struct PagesCall {
 pub(super) struct SomePages {
     #[prost(message, repeated, tag = "1")]
     pub(super) pages: Vec<WirePage>,
+}
+
+/// Which attempt of which query is asked about.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ProgressCall {
+    #[prost(string, tag = "1")]
+    pub(super) query_id: String,
+    #[prost(uint64, tag = "2")]
+    pub(super) attempt: u64,
+}
+
+/// What its tasks on this worker have begun to read.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct ProgressAnswer {
+    #[prost(uint64, tag = "1")]
+    pub(super) begun_bytes: u64,
 }
 
 impl From<&PageKey> for WireKey {

@@ -1,4 +1,4 @@
-//! The side that has pages: tells which, gives them, and keeps what it is handed.
+//! The side that has pages: tells which, gives them, and keeps what it is handed. Tells the coordinator how far tasks are.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -17,8 +17,10 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use super::super::begun::BegunBytes;
 use super::messages::{
-    Empty, KEEP, MESSAGE_BYTES_MAX, PAGES, PagesCall, SERVICE, SUMMARY, SomePages, SummaryAnswer, WirePage,
+    Empty, KEEP, MESSAGE_BYTES_MAX, PAGES, PROGRESS, PagesCall, ProgressAnswer, ProgressCall, SERVICE, SUMMARY,
+    SomePages, SummaryAnswer, WirePage,
 };
 use super::summary::Summary;
 use crate::io::{CacheMode, PageCache, PageKey};
@@ -37,13 +39,14 @@ pub(crate) struct PeerService {
 #[derive(Debug)]
 struct State {
     cache: Arc<PageCache>,
+    begun: Arc<BegunBytes>,
     summary: Mutex<Option<(Instant, Summary)>>,
     calls: Semaphore,
 }
 
 impl PeerService {
-    pub(crate) fn new(cache: Arc<PageCache>) -> Self {
-        let state = State { cache, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
+    pub(crate) fn new(cache: Arc<PageCache>, begun: Arc<BegunBytes>) -> Self {
+        let state = State { cache, begun, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
         Self { state: Arc::new(state) }
     }
 }
@@ -106,6 +109,7 @@ impl Service<http::Request<Body>> for PeerService {
                 SUMMARY => grpc::<SummaryAnswer, Empty>().unary(Summarise(state), call).await,
                 PAGES => grpc::<SomePages, PagesCall>().unary(Give(state), call).await,
                 KEEP => grpc::<Empty, SomePages>().unary(Keep(state), call).await,
+                PROGRESS => grpc::<ProgressAnswer, ProgressCall>().unary(Tell(state), call).await,
                 _ => Status::unimplemented("there is no such call").into_http(),
             })
         }
@@ -155,5 +159,17 @@ impl UnaryService<SomePages> for Keep {
     fn call(&mut self, handed: Request<SomePages>) -> Self::Future {
         self.0.keep(handed.into_inner());
         ready(Ok(Response::new(Empty {})))
+    }
+}
+
+struct Tell(Arc<State>);
+
+impl UnaryService<ProgressCall> for Tell {
+    type Response = ProgressAnswer;
+    type Future = Ready<Result<Response<ProgressAnswer>, Status>>;
+
+    fn call(&mut self, asked: Request<ProgressCall>) -> Self::Future {
+        let ProgressCall { query_id, attempt } = asked.into_inner();
+        ready(Ok(Response::new(ProgressAnswer { begun_bytes: self.0.begun.bytes(&query_id, attempt) })))
     }
 }

@@ -1,0 +1,53 @@
+//! Calls of the peer service. Nothing depends on an answer, so that any failure is none.
+
+use std::time::Duration;
+
+use prost::Message;
+use tonic::Status;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic_prost::ProstCodec;
+use url::Url;
+
+use super::super::channels::Channels;
+use super::messages::{MESSAGE_BYTES_MAX, PROGRESS, ProgressAnswer, ProgressCall};
+
+/// How long a worker may take to tell how much it has begun to read.
+const PROGRESS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What an attempt's tasks on a worker have begun to read, in bytes.
+pub(crate) async fn begun_bytes(channels: &Channels, url: &Url, query_id: &str, attempt: u64) -> Option<u64> {
+    let asked = ProgressCall { query_id: query_id.to_owned(), attempt };
+    let answer = call::<ProgressCall, ProgressAnswer>(channels, url, PROGRESS, asked, PROGRESS_TIMEOUT).await;
+    answer.map(|answer| answer.begun_bytes)
+}
+
+/// One call, or nothing.
+pub(super) async fn call<Asked, Answer>(
+    channels: &Channels,
+    url: &Url,
+    path: &'static str,
+    asked: Asked,
+    within: Duration,
+) -> Option<Answer>
+where
+    Asked: Message + Send + Sync + 'static,
+    Answer: Message + Default + Send + Sync + 'static,
+{
+    let channel = channels.signed(url).ok()?;
+    let mut client =
+        Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let answer = async {
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<Asked, Answer>::default();
+        client.unary(tonic::Request::new(asked), PathAndQuery::from_static(path), codec).await
+    };
+    match tokio::time::timeout(within, answer).await {
+        Ok(Ok(answer)) => Some(answer.into_inner()),
+        Ok(Err(status)) => {
+            tracing::debug!(%url, path, %status, "a peer did not answer");
+            None
+        }
+        Err(_) => None,
+    }
+}

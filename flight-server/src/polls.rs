@@ -1,0 +1,97 @@
+//! Queries that clients poll, by the tickets of their results.
+//!
+//! A query is known for as long as its result waits or is fetched, and for a while after it was asked for last, so that a
+//! client learns of its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_flight::FlightInfo;
+use parking_lot::Mutex;
+use polynya_engine::QueryContext;
+use tonic::{Code, Status};
+
+use crate::results::{Results, Stage};
+use crate::status::status;
+
+/// Queries that can be polled at the same time, those that ended lately included.
+const POLLED_MAX: usize = 10_000;
+
+/// All queries that can be polled.
+#[derive(Debug)]
+pub(crate) struct Polls {
+    by_ticket: Mutex<HashMap<String, Entry>>,
+    results: Results,
+    lifetime: Duration,
+}
+
+/// A query that can be polled.
+#[derive(Debug, Clone)]
+pub(crate) struct Polled {
+    /// What was answered at first; every answer repeats it.
+    pub(crate) info: FlightInfo,
+    /// Knows how far it is.
+    pub(crate) query: Arc<QueryContext>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    polled: Polled,
+    used: Instant,
+}
+
+impl Polls {
+    /// None yet; they are remembered for `lifetime` after their end.
+    pub(crate) fn new(results: Results, lifetime: Duration) -> Self {
+        Self { by_ticket: Mutex::default(), results, lifetime }
+    }
+
+    /// Lets a query be polled by the ticket of its result. Whether there is room for it.
+    pub(crate) fn begin(&self, ticket: &str, polled: Polled) -> bool {
+        if self.by_ticket.lock().len() >= POLLED_MAX {
+            self.expire();
+        }
+        let mut by_ticket = self.by_ticket.lock();
+        let room = by_ticket.len() < POLLED_MAX;
+        if room {
+            by_ticket.insert(ticket.to_owned(), Entry { polled, used: Instant::now() });
+        }
+        room
+    }
+
+    /// The query of a ticket.
+    ///
+    /// # Errors
+    /// NOT_FOUND if it cannot be polled, any more or at all.
+    pub(crate) fn get(&self, ticket: &str) -> Result<Polled, Status> {
+        let mut by_ticket = self.by_ticket.lock();
+        let known = by_ticket.get_mut(ticket).filter(|entry| self.is_kept(ticket, entry));
+        let Some(entry) = known else {
+            let message = "there is no such query to poll: its descriptor was not given by PollFlightInfo, has expired, \
+                           or is of another server; run the statement again";
+            return Err(status(Code::NotFound, "24000", message, None));
+        };
+        entry.used = Instant::now();
+        Ok(entry.polled.clone())
+    }
+
+    /// Forgets queries that ended and were not asked for since.
+    pub(crate) fn expire(&self) {
+        self.by_ticket.lock().retain(|ticket, entry| {
+            if self.results.stage(ticket) != Stage::Ended {
+                entry.used = Instant::now();
+            }
+            self.is_kept(ticket, entry)
+        });
+    }
+
+    /// How long a query that is asked for now can be asked for again, at least.
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    fn is_kept(&self, ticket: &str, entry: &Entry) -> bool {
+        entry.used.elapsed() < self.lifetime || self.results.stage(ticket) != Stage::Ended
+    }
+}
