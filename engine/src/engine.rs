@@ -12,6 +12,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
+use tracing::Instrument;
 
 use crate::admission::Admission;
 use crate::answer::{Answer, Description, RowStream, StatementKind};
@@ -28,8 +29,9 @@ use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
 use crate::system::{self, QueryLog};
+use crate::trace::TraceContext;
 use crate::write::IngestMode;
-use crate::{Error, Result, Session, Settings, ddl, explain, functions, types, write};
+use crate::{Error, Result, Session, Settings, ddl, explain, functions, trace, types, write};
 
 /// Runs SQL on the tables of its catalogs.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Engine {
     pointers: TablePointers,
     cluster: Option<Arc<Cluster>>,
     tasks: Arc<Tasks>,
+    trace: Option<Arc<dyn TraceContext>>,
     scan_codec: Arc<ScanCodec>,
     caches: Arc<ScanCaches>,
     base: SessionState,
@@ -78,6 +81,7 @@ impl Engine {
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
             cluster: Cluster::new(&settings)?,
             tasks: Arc::default(),
+            trace: settings.trace.clone(),
             scan_codec: Arc::new(ScanCodec::new(caches.data.clone())),
             caches: Arc::new(caches),
             base: base_state(&settings)?,
@@ -112,7 +116,9 @@ impl Engine {
     }
 
     async fn run(self: &Arc<Self>, sql: &str, session: &Session, query: &Arc<QueryContext>) -> Result<Answer> {
-        let statement = match statement::parse(sql)? {
+        let statement = statement::parse(sql)?;
+        trace::is(query, statement.kind());
+        let statement = match statement {
             Statement::Query(statement) => return self.rows(statement, session, query).await.map(Answer::Rows),
             other => other,
         };
@@ -130,10 +136,13 @@ impl Engine {
     /// As [`Engine::query`] would have given before it ran anything.
     pub async fn describe(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Description> {
         let query = self.begin(session);
-        match statement::parse(sql)? {
+        let statement = statement::parse(sql)?;
+        trace::is(&query, statement.kind());
+        match statement {
             Statement::Query(statement) => {
-                let tables = self.pin(&statement, session, &query).await?;
-                let (state, logical) = self.logical_plan(statement, tables, session).await?;
+                let tables = self.pin(&statement, session, &query).instrument(trace::pin(&query)).await?;
+                let planning = self.logical_plan(statement, tables, session);
+                let (state, logical) = planning.instrument(trace::plan(&query)).await?;
                 // Analysis may change types. It fails where a parameter's type is not known.
                 let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
                 let schema = Arc::new(analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone());
@@ -165,6 +174,7 @@ impl Engine {
     ) -> Result<u64> {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
+        trace::is(&query, "INGEST");
         let written = write::ingest(self, table, mode, rows, &query).await.map_err(|error| query.explain(error));
         self.pointers.forget();
         match &written {
@@ -227,8 +237,8 @@ impl Engine {
         query: &Arc<QueryContext>,
     ) -> Result<RowStream> {
         let reports = explain::Report::wanted(&statement);
-        let tables = self.pin(&statement, session, query).await?;
-        let planned = self.plan(statement, tables, session).await?;
+        let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
+        let planned = self.plan(statement, tables, session).instrument(trace::plan(query)).await?;
         let stream = self.execute(planned, query)?;
         Ok(RowStream::new(Arc::clone(query), explain::append_report(stream, reports, query)))
     }
@@ -240,8 +250,8 @@ impl Engine {
         session: &Session,
         query: &Arc<QueryContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let tables = self.pin(&statement, session, query).await?;
-        let planned = self.plan(statement, tables, session).await?;
+        let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
+        let planned = self.plan(statement, tables, session).instrument(trace::plan(query)).await?;
         self.execute(planned, query)
     }
 
@@ -275,6 +285,11 @@ impl Engine {
     /// The tasks that this process runs for a coordinator.
     pub(crate) fn tasks(&self) -> &Arc<Tasks> {
         &self.tasks
+    }
+
+    /// How spans pass between processes, if they do.
+    pub(crate) fn trace_context(&self) -> Option<&dyn TraceContext> {
+        self.trace.as_deref()
     }
 
     /// Memory that running queries may hold, in bytes.

@@ -33,6 +33,7 @@ mod settings;
 mod sizes;
 pub mod statement;
 mod system;
+mod trace;
 pub mod types;
 mod urls;
 mod write;
@@ -52,4 +53,5 @@ pub use session::Session;
 pub use settings::{
     AdmissionSettings, CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings, WorkerSettings,
 };
+pub use trace::TraceContext;
 pub use write::IngestMode;

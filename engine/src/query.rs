@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use datafusion::error::DataFusionError;
 use polynya_catalog::{RequestCounts, RequestMeter};
+use tracing::Span;
 
 use crate::Error;
 use crate::io::{IoCounts, QueryIo};
 use crate::progress::{Progress, ProgressMeter};
 use crate::system::{QueryLog, TaskLog};
+use crate::trace;
 
 /// One query's identity and counters, shared by everything that works for it.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct QueryContext {
     stopped: Arc<AtomicBool>,
     started: Instant,
     memory_limit_bytes: u64,
+    span: Span,
 }
 
 /// What planning considered and what it left out.
@@ -73,8 +76,10 @@ pub struct QueryStats {
 impl QueryContext {
     /// A query that starts now.
     pub(crate) fn new(tenant: &str, memory_limit_bytes: u64, io: Arc<QueryIo>, log: &Arc<QueryLog>) -> Arc<Self> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let span = trace::query(&id, tenant);
         Arc::new(Self {
-            id: uuid::Uuid::now_v7().to_string(),
+            id,
             tenant: tenant.to_owned(),
             meter: Arc::new(RequestMeter::default()),
             io,
@@ -87,6 +92,7 @@ impl QueryContext {
             stopped: Arc::default(),
             started: Instant::now(),
             memory_limit_bytes,
+            span,
         })
     }
 
@@ -115,7 +121,14 @@ impl QueryContext {
         if state == "FINISHED" {
             self.progress.finish();
         }
-        self.log.end(self, state, error);
+        if self.log.end(self, state, error) {
+            trace::ended(&self.span, state, &self.stats());
+        }
+    }
+
+    /// The parent of all that is done for the query.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Tells the log what the query does now.

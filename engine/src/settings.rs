@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -10,6 +11,7 @@ use polynya_catalog::CatalogSettings;
 
 pub use crate::cluster::WorkerSettings;
 pub use crate::io::{CacheSettings, PriceSettings};
+use crate::trace::TraceContext;
 
 /// Everything the engine can be told. Unknown keys are errors.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
@@ -33,6 +35,9 @@ pub struct Settings {
     pub prices: PriceSettings,
     /// Other processes that run large queries.
     pub workers: WorkerSettings,
+    /// How spans pass between processes, given by whoever exports them. Default: not at all.
+    #[serde(skip)]
+    pub trace: Option<Arc<dyn TraceContext>>,
 }
 
 /// Memory for queries, and where they go when it is not enough.

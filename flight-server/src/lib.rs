@@ -15,6 +15,7 @@ mod sessions;
 pub mod settings;
 mod shell;
 mod status;
+mod traces;
 mod wire;
 
 pub use metrics::MetricsServer;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use datafusion::common::DataFusionError;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tracing::Span;
 use url::Url;
 
-use crate::Error;
 use crate::query::QueryContext;
+use crate::trace::TraceContext;
+use crate::{Error, trace};
 
 /// Begins the message of an error that tells of a lost worker. Errors pass from worker to worker as texts.
 const LOST: &str = "WORKER_LOST ";
@@ -25,13 +27,25 @@ pub(crate) struct Attempt {
     pub(crate) query: Arc<QueryContext>,
     /// Counts from 1.
     pub(super) number: u64,
+    pub(super) span: Span,
+    /// How workers name the span, if it is exported.
+    pub(super) traceparent: Option<String>,
     failure: Mutex<Option<DataFusionError>>,
     failed: Notify,
 }
 
 impl Attempt {
-    pub(crate) fn new(query: &Arc<QueryContext>, number: u64) -> Arc<Self> {
-        Arc::new(Self { query: Arc::clone(query), number, failure: Mutex::default(), failed: Notify::new() })
+    /// An attempt on so many workers that begins now.
+    pub(crate) fn new(
+        query: &Arc<QueryContext>,
+        number: u64,
+        workers: usize,
+        context: Option<&dyn TraceContext>,
+    ) -> Arc<Self> {
+        let span = trace::attempt(query, number, workers);
+        let traceparent = context.and_then(|context| context.traceparent(&span));
+        let (failure, failed) = (Mutex::default(), Notify::new());
+        Arc::new(Self { query: Arc::clone(query), number, span, traceparent, failure, failed })
     }
 
     /// Ends the attempt. The first failure counts.

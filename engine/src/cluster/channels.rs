@@ -20,7 +20,7 @@ use datafusion_distributed::{
 };
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceBuilder;
@@ -28,6 +28,7 @@ use url::Url;
 
 use super::attempt::{Attempt, lost, of_worker, unsendable};
 use super::secret::Secret;
+use super::travelling::STAGE;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a worker may take to decode a plan.
@@ -121,7 +122,7 @@ struct Watched {
 impl WorkerChannel for Watched {
     async fn coordinator_channel(
         &mut self,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         mut plan: SetPlanRequest,
         to_worker: BoxStream<'static, CoordinatorToWorkerMsg>,
         metrics: ExecutionPlanMetricsSet,
@@ -135,6 +136,7 @@ impl WorkerChannel for Watched {
         };
         plan.plan = MaybeEncoded::Encoded(plan.plan.encode(task).map_err(|error| fail(unsendable(&error)))?);
         let key = plan.task_key;
+        headers.insert(STAGE, HeaderValue::from(key.stage_id));
         let over = Arc::new(AtomicBool::new(false));
         let to_worker = then_set(to_worker, Arc::clone(&over));
         let accepted = self.inner.coordinator_channel(headers, plan, to_worker, metrics, task);

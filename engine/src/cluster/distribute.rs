@@ -69,6 +69,7 @@ pub(crate) async fn distribute(
         tenant: attempt.query.tenant().to_owned(),
         settings: settings.map(|settings| settings.0.clone()).unwrap_or_default(),
         peers: placement.peers(),
+        trace: attempt.traceparent.clone(),
     };
     let calls = Calls { channels: Arc::clone(channels), attempt: Some(Arc::clone(attempt)) };
     let config = planned

@@ -46,6 +46,7 @@ use self::pace::Pace;
 use self::placement::{Placement, Worker};
 use self::provisioner::{Provisioner, Static};
 use crate::query::QueryContext;
+use crate::trace::TraceContext;
 use crate::{Error, Result, Settings};
 
 /// How often it is looked whether workers are idle.
@@ -62,6 +63,7 @@ pub(crate) struct Cluster {
     provisioner: Box<dyn Provisioner>,
     channels: Arc<Channels>,
     pace: Pace,
+    trace: Option<Arc<dyn TraceContext>>,
     queries: AtomicUsize,
     last_used: Mutex<Instant>,
 }
@@ -117,6 +119,7 @@ impl Cluster {
             provisioner,
             channels: Channels::new(secret),
             pace: Pace::default(),
+            trace: settings.trace.clone(),
             queries: AtomicUsize::new(0),
             last_used: Mutex::new(Instant::now()),
         });
@@ -177,6 +180,7 @@ fn recipe(settings: &Settings, secret: Secret) -> Result<Recipe> {
         ("POLYNYA__CACHE__METADATA_BYTES".to_owned(), share(cache.metadata_bytes.as_u64())),
         ("POLYNYA__CACHE__PREFETCH_BYTES".to_owned(), share(cache.prefetch_bytes.as_u64())),
     ];
+    environment.extend(workers.environment.iter().cloned());
     let mut also = |name: &str, value: Option<String>| environment.extend(value.map(|value| (name.to_owned(), value)));
     also("POLYNYA__MEMORY__SPILL_DIR", settings.memory.spill_dir.as_ref().map(|folder| folder.display().to_string()));
     also("POLYNYA__CACHE__GAP_BYTES", cache.gap_bytes.map(|bytes| bytes.as_u64().to_string()));

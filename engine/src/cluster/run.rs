@@ -24,7 +24,7 @@ use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
 use crate::scan::{ScanCodec, bytes_to_read};
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 
 /// How long `EXPLAIN ANALYZE` waits for the counts of all workers.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -113,7 +113,7 @@ impl Cluster {
                 Err(error) => return Err(error.into()),
             };
             query.begins(bytes_to_read(&planned.physical));
-            let attempt = Attempt::new(query, losses + 1);
+            let attempt = Attempt::new(query, losses + 1, placement.peers().len(), self.trace.as_deref());
             let Some((state, plan)) = distribute(planned, &placement, &self.channels, codec, &attempt).await? else {
                 return Ok(None);
             };
@@ -189,9 +189,13 @@ async fn next(
     stream: &mut SendableRecordBatchStream,
     attempt: &Attempt,
 ) -> Option<Result<RecordBatch, DataFusionError>> {
-    tokio::select! {
+    let batch = tokio::select! {
         biased;
         error = attempt.failed() => Some(Err(error)),
         batch = stream.next() => batch,
+    };
+    if matches!(batch, Some(Err(_))) {
+        trace::failed(&attempt.span);
     }
+    batch
 }

@@ -48,6 +48,9 @@ pub struct WorkerSettings {
     pub retries: usize,
     /// `local-process`: the program that is run as worker. Default: this one.
     pub program: Option<PathBuf>,
+    /// `local-process`: more settings of the workers, as the environment has them. Not read from settings.
+    #[serde(skip)]
+    pub environment: Vec<(String, String)>,
     /// `kubernetes`: whose pods are the workers, and how the API server is called.
     pub kubernetes: KubernetesSettings,
 }
@@ -68,6 +71,7 @@ impl Default for WorkerSettings {
             retry_buffer_bytes: ByteSize::mib(64),
             retries: 5,
             program: None,
+            environment: Vec::new(),
             kubernetes: KubernetesSettings::default(),
         }
     }

@@ -20,6 +20,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
+use tracing::Span;
 
 use super::attempt::DRAINING;
 
@@ -33,8 +34,15 @@ const BRINGS_TASK: &str = "/CoordinatorChannel";
 pub(crate) struct Tasks {
     draining: AtomicBool,
     next: AtomicU64,
-    running: Mutex<HashMap<u64, Arc<AtomicBool>>>,
+    running: Mutex<HashMap<u64, Task>>,
     ended: Notify,
+}
+
+/// A task, from its call's beginning to its end.
+#[derive(Debug)]
+struct Task {
+    stopped: Arc<AtomicBool>,
+    span: Span,
 }
 
 impl Tasks {
@@ -57,10 +65,17 @@ impl Tasks {
 
     /// What is set when the task that these headers name is over.
     pub(super) fn stopped(&self, headers: &HeaderMap) -> Arc<AtomicBool> {
-        let number = headers.get(&TASK).and_then(|value| value.to_str().ok()?.parse().ok());
         // A task that is not known ended while it came.
-        let known = number.and_then(|number: u64| self.running.lock().get(&number).cloned());
+        let known = number(headers).and_then(|number| Some(Arc::clone(&self.running.lock().get(&number)?.stopped)));
         known.unwrap_or_else(|| Arc::new(AtomicBool::new(true)))
+    }
+
+    /// Keeps a span open until the task that these headers name is over.
+    pub(super) fn keep(&self, headers: &HeaderMap, span: Span) {
+        let Some(number) = number(headers) else { return };
+        if let Some(task) = self.running.lock().get_mut(&number) {
+            task.span = span;
+        }
     }
 
     fn enter(self: &Arc<Self>) -> Option<Running> {
@@ -68,9 +83,14 @@ impl Tasks {
             return None;
         }
         let number = self.next.fetch_add(1, Relaxed);
-        self.running.lock().insert(number, Arc::default());
+        self.running.lock().insert(number, Task { stopped: Arc::default(), span: Span::none() });
         Some(Running { tasks: Arc::clone(self), number })
     }
+}
+
+/// The task that headers name.
+fn number(headers: &HeaderMap) -> Option<u64> {
+    headers.get(&TASK)?.to_str().ok()?.parse().ok()
 }
 
 /// A task that somebody wants.
@@ -81,8 +101,10 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(stopped) = self.tasks.running.lock().remove(&self.number) {
+        let task = self.tasks.running.lock().remove(&self.number);
+        if let Some(Task { stopped, span }) = task {
             stopped.store(true, Relaxed);
+            drop(span);
         }
         self.tasks.ended.notify_waiters();
     }

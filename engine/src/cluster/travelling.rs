@@ -1,4 +1,4 @@
-//! What a worker must know of a query, beside its plan: who asks, and the session's settings.
+//! What a worker must know of a query, beside its plan: who asks, the session's settings, and what its spans belong to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::io::QueryIo;
 
+/// Names a task's stage. What is the same for all tasks of a query is in [`Travelling`].
+pub(super) const STAGE: HeaderName = HeaderName::from_static("x-polynya-stage");
 const HEADER: HeaderName = HeaderName::from_static("x-polynya-query");
 
 /// See the module. Holds no secret: a table's credentials travel in its scan.
@@ -22,6 +24,9 @@ pub(crate) struct Travelling {
     pub(crate) settings: BTreeMap<String, String>,
     /// The query's workers: each asks the others for pages before the store.
     pub(crate) peers: Vec<String>,
+    /// The coordinator's span, as a W3C `traceparent`, if it is exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
 }
 
 impl Travelling {
@@ -56,12 +61,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_of_any_text_survive() {
+    fn what_travels_arrives_and_settings_may_be_any_text() {
         let settings = BTreeMap::from([("datafusion.execution.time_zone".to_owned(), "Zürich\n".to_owned())]);
         let peers = vec!["http://127.0.0.1:50061/".to_owned()];
-        let sent = Travelling { query_id: "1".to_owned(), attempt: 2, tenant: "ä".to_owned(), settings, peers };
-        let come = Travelling::from_headers(&sent.headers().unwrap()).unwrap();
-        assert_eq!(come, sent);
+        let (query_id, tenant) = ("1".to_owned(), "ä".to_owned());
+        let trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+        for trace in [trace, None] {
+            let (settings, peers) = (settings.clone(), peers.clone());
+            let (query_id, tenant) = (query_id.clone(), tenant.clone());
+            let sent = Travelling { query_id, attempt: 2, tenant, settings, peers, trace };
+            assert_eq!(Travelling::from_headers(&sent.headers().unwrap()).unwrap(), sent);
+        }
         assert!(Travelling::from_headers(&HeaderMap::new()).is_err());
     }
 }

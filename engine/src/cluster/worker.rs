@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
-use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
+use datafusion_distributed::{DistributedExt, DistributedTaskContext, Worker, WorkerQueryContext};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use url::Url;
@@ -18,11 +18,11 @@ use super::channels::{Calls, Channels};
 use super::peers::{Directory, Known, PeerService};
 use super::secret::Secret;
 use super::tasks::{Tasks, WatchTasks};
-use super::travelling::{TaskIo, Travelling};
-use crate::Engine;
+use super::travelling::{STAGE, TaskIo, Travelling};
 use crate::functions::interruptible_function;
 use crate::io::{CacheMode, PeerPages, QueryIo};
 use crate::options::PolynyaOptions;
+use crate::{Engine, trace};
 
 /// The largest plan of a task, in bytes.
 const PLAN_BYTES_MAX: usize = 256 << 20;
@@ -96,6 +96,13 @@ fn session_of(
     let travelling = Travelling::from_headers(&headers)?;
     // The configuration is the distributed engine's: it holds which task this is.
     let config = builder.config().get_or_insert_default();
+    let stage = headers.get(&STAGE).and_then(|value| value.to_str().ok()?.parse().ok());
+    let number = config.get_extension::<DistributedTaskContext>().map(|task| task.task_index);
+    let span = trace::task(&travelling.query_id, stage, number);
+    if let (Some(context), Some(parent)) = (engine.trace_context(), &travelling.trace) {
+        context.adopt(&span, parent);
+    }
+    tasks.keep(&headers, span);
     let (ours, options) = (engine.base_state().config().options(), config.options_mut());
     options.execution = ours.execution.clone();
     options.optimizer = ours.optimizer.clone();

@@ -87,6 +87,28 @@ pub enum Statement {
     },
 }
 
+impl Statement {
+    /// What it is, in the words that it begins with; nothing of its text.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Query(DFStatement::Explain(_)) => "EXPLAIN",
+            Self::Query(_) => "QUERY",
+            Self::Insert(_) => "INSERT",
+            Self::CreateSchema(_) => "CREATE SCHEMA",
+            Self::CreateTable(_) => "CREATE TABLE",
+            Self::DropTable { .. } => "DROP TABLE",
+            Self::DropSchema { .. } => "DROP SCHEMA",
+            Self::RenameTable { .. } => "ALTER TABLE",
+            Self::Show(_) => "SHOW",
+            Self::Describe { .. } => "DESCRIBE",
+            Self::Use(_) => "USE",
+            Self::Set { .. } => "SET",
+            Self::Call(_) => "CALL",
+            Self::Reset { .. } => "RESET",
+        }
+    }
+}
+
 /// INSERT INTO table [(columns)] query.
 #[derive(Debug, Clone)]
 pub struct Insert {

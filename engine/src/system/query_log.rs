@@ -92,11 +92,11 @@ impl QueryLog {
         }
     }
 
-    /// A statement ended. Later calls for the same query change nothing.
-    pub(crate) fn end(&self, context: &QueryContext, state: &'static str, error: Option<String>) {
+    /// A statement ended. Later calls for the same query change nothing, and give `false`.
+    pub(crate) fn end(&self, context: &QueryContext, state: &'static str, error: Option<String>) -> bool {
         let stats = context.stats();
         let mut log = self.state.lock();
-        let Some(at) = log.running.iter().position(|running| running.record.id == context.id()) else { return };
+        let Some(at) = log.running.iter().position(|running| running.record.id == context.id()) else { return false };
         let tasks = context.tasks().records().into();
         let progress = context.progress().fraction();
         let record = Record { state, error, progress, stats, tasks, ..log.running.swap_remove(at).record };
@@ -114,6 +114,7 @@ impl QueryLog {
         totals.cost_usd += stats.cost_usd;
         log.ended.push_front(record);
         log.ended.truncate(RECORDS_MAX);
+        true
     }
 
     /// A tenant's queries, the running ones first, then from the latest to the oldest.

@@ -44,7 +44,7 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Shows everything; fails on any wrong answer.
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    logging::start(LogFormat::Text, "warn");
+    logging::start(LogFormat::Text, "warn", None);
     let folder = make_folder(&arguments.dir)?;
     let file = write_settings(&folder, arguments.scale, arguments.workers)?;
     let settings = Settings::load(Some(&file), &Overrides::default())?;

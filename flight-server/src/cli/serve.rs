@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::logging;
 use crate::settings::{DEFAULT_FILE, LogFormat, Overrides, Settings};
+use crate::traces::Traces;
 use crate::{MetricsServer, Server, ServerSettings};
 
 /// What `serve` may be told.
@@ -41,8 +42,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         allow_insecure: arguments.allow_insecure.then_some(true),
         log_format: arguments.log_format,
     };
-    let settings = Settings::load(arguments.config.as_deref(), &overrides)?;
-    logging::start(settings.server.log_format, "info");
+    let mut settings = Settings::load(arguments.config.as_deref(), &overrides)?;
+    // Dropped last: it sends what is left.
+    let traces = Traces::start(&settings.server, "coordinator")?;
+    logging::start(settings.server.log_format, "info", traces.as_ref());
+    if let Some(traces) = &traces {
+        traces.link(&mut settings.engine);
+    }
     if settings.engine.catalog.is_empty() {
         anyhow::bail!(no_catalog(arguments.config.as_deref()));
     }

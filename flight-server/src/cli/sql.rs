@@ -52,7 +52,7 @@ pub(super) struct Arguments {
 
 /// Runs the SQL.
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
-    logging::start(LogFormat::Text, "error");
+    logging::start(LogFormat::Text, "error", None);
     let script = script(&arguments)?;
     let auth = Auth {
         user: arguments.user.clone(),

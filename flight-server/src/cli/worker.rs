@@ -16,6 +16,7 @@ use tonic::transport::server::TcpIncoming;
 use super::logging;
 use super::serve::serve_metrics;
 use crate::settings::{LogFormat, Overrides, Settings};
+use crate::traces::Traces;
 
 /// Where workers listen unless they are told otherwise.
 const LISTEN: &str = "127.0.0.1:50061";
@@ -32,7 +33,7 @@ const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
 /// What `worker` may be told.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A worker reads [cache], [memory] and workers.secret of the settings. It needs no catalog: a task brings what it needs."
+    after_help = "A worker reads [cache], [memory] and workers.secret of the settings, and of [server] what is about logs, metrics and traces. It needs no catalog: a task brings what it needs."
 )]
 pub(super) struct Arguments {
     /// The settings file [default: polynya.toml in the current folder, if there].
@@ -57,7 +58,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         false => Settings::load(arguments.config.as_deref(), &overrides)?,
     };
     // The log of a child is its parent's.
-    logging::start(settings.server.log_format, if arguments.child { "warn" } else { "info" });
+    let level = if arguments.child { "warn" } else { "info" };
+    // Dropped last: it sends what is left.
+    let traces = Traces::start(&settings.server, "worker")?;
+    logging::start(settings.server.log_format, level, traces.as_ref());
     let secret = settings.engine.workers.secret.clone();
     if !secret.is_strong() {
         bail!(
@@ -68,6 +72,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     settings.engine.catalog.clear();
     (settings.engine.default_catalog, settings.engine.default_schema) = (None, None);
     settings.engine.workers = Default::default();
+    if let Some(traces) = &traces {
+        traces.link(&mut settings.engine);
+    }
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
 

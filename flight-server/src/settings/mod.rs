@@ -4,6 +4,7 @@
 //! precedence. Out: [`Settings`]. A key that nothing reads is an error that names it and the nearest that exists.
 
 mod environment;
+mod otlp;
 mod source;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use environment::Environment;
 
@@ -28,7 +30,7 @@ pub struct Settings {
 }
 
 /// The `[server]` section: how clients reach the engine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
     /// Where to listen. Default: `127.0.0.1:50051`.
@@ -58,6 +60,12 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// Where Prometheus finds `/metrics`, such as `127.0.0.1:9464`. Default: nowhere.
     pub metrics_listen: Option<String>,
+    /// The collector that spans are sent to by OTLP over gRPC, such as `http://127.0.0.1:4317`. Default: none, nothing is sent.
+    #[serde(deserialize_with = "otlp::endpoint")]
+    pub otlp_endpoint: Option<Url>,
+    /// The share of the queries whose spans are sent, between 0 and 1. Default: 1.
+    #[serde(deserialize_with = "otlp::ratio")]
+    pub otlp_sample_ratio: f64,
     /// How log lines look. Default: `text`.
     pub log_format: LogFormat,
 }
@@ -88,6 +96,8 @@ impl Default for ServerSettings {
             pending_results_max: 1000,
             drain_timeout: Duration::from_secs(30),
             metrics_listen: None,
+            otlp_endpoint: None,
+            otlp_sample_ratio: 1.0,
             log_format: LogFormat::Text,
         }
     }

@@ -77,3 +77,28 @@ fn addresses_that_strangers_reach_need_consent() {
     settings.allow_insecure = true;
     assert!(settings.check_exposure(all).is_ok());
 }
+
+#[test]
+fn traces_go_to_an_address_and_others_are_refused_by_name() {
+    let settings = load("", &[], &Overrides::default()).unwrap().server;
+    assert_eq!((settings.otlp_endpoint, settings.otlp_sample_ratio), (None, 1.0));
+    let toml = "[server]\notlp_endpoint = \"http://collector:4317\"\notlp_sample_ratio = 0.5\n";
+    let settings = load(toml, &[("POLYNYA__SERVER__OTLP_SAMPLE_RATIO", "0.25")], &Overrides::default()).unwrap().server;
+    assert_eq!(settings.otlp_endpoint.unwrap().as_str(), "http://collector:4317/");
+    assert_eq!(settings.otlp_sample_ratio, 0.25);
+    let whole = load("[server]\notlp_sample_ratio = 0\n", &[], &Overrides::default()).unwrap().server;
+    assert_eq!(whole.otlp_sample_ratio, 0.0);
+
+    let password = "http://user:hunter2@collector:4317";
+    for wrong in
+        ["", "collector:4317", "127.0.0.1:4317", "grpc://collector:4317", "http://collector:4318/v1/traces", password]
+    {
+        let error = refused(&format!("[server]\notlp_endpoint = \"{wrong}\"\n"));
+        assert!(error.contains("setting server.otlp_endpoint") && error.contains("http://127.0.0.1:4317"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    for wrong in ["-0.1", "1.5", "\"most\"", "true"] {
+        let error = refused(&format!("[server]\notlp_sample_ratio = {wrong}\n"));
+        assert!(error.contains("setting server.otlp_sample_ratio") && error.contains("between 0 and 1"), "{error}");
+    }
+}

@@ -12,3 +12,4 @@ mod prepared;
 mod sessions;
 mod statements;
 mod stopping;
+mod traces;
