@@ -80,14 +80,14 @@ def test_without_retry_a_kill_is_an_error_that_can_be_retried(seaweed, folder, c
 
 
 def test_workers_come_for_a_query_and_go_after_it(seaweed, folder, server):
-    lazy = coordinator(folder / "lazy", seaweed, 2, min=0, idle_timeout="1s")
+    lazy = coordinator(folder / "lazy", seaweed, 2, min=0, idle_timeout="3s")
     try:
         assert child_processes(lazy) == []
         count = "SELECT count(*) FROM lake.tpch_sf0_01.lineitem WHERE l_quantity < 10"
-        rows = lazy.rows(count)
-        assert rows == server.rows(count) and len(child_processes(lazy)) == 2
+        rows, workers = lazy.rows(count), child_processes(lazy)
+        assert rows == server.rows(count) and len(workers) == 2
         assert {state for _, state, _, _ in tasks_of(lazy, count)} == {"FINISHED"}
-        wait_until(lambda: not child_processes(lazy), "workers stayed after their idle timeout", seconds=15)
+        wait_until(lambda: not child_processes(lazy), "workers stayed after their idle timeout", seconds=20)
         assert lazy.rows("SELECT worker_id FROM system.workers") == []
         assert lazy.rows(count) == rows
     finally:

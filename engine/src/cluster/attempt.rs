@@ -6,21 +6,14 @@ use datafusion::common::DataFusionError;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::Span;
-use url::Url;
 
+use super::marks::Mark;
 use crate::query::QueryContext;
 use crate::trace::TraceContext;
 use crate::{Error, trace};
 
-/// Begins the message of an error that tells of a lost worker. Errors pass from worker to worker as texts.
-const LOST: &str = "WORKER_LOST ";
 /// What a worker that takes no more tasks answers.
 pub(super) const DRAINING: &str = "the worker is draining: it takes no more tasks";
-/// Begins the message of an error that tells of a plan that cannot be sent.
-const UNSENDABLE: &str = "PLAN_NOT_SENDABLE ";
-/// What a consumer is told by a worker that does not know a plan: it was started anew in the meantime.
-const PLAN_UNKNOWN: &str = "timed-out while waiting for the plan";
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Attempt {
@@ -28,6 +21,8 @@ pub(crate) struct Attempt {
     /// Counts from 1.
     pub(super) number: u64,
     pub(super) span: Span,
+    /// How its workers tell of losses.
+    pub(super) mark: Mark,
     /// How workers name the span, if it is exported.
     pub(super) traceparent: Option<String>,
     failure: Mutex<Option<DataFusionError>>,
@@ -45,7 +40,7 @@ impl Attempt {
         let span = trace::attempt(query, number, workers);
         let traceparent = context.and_then(|context| context.traceparent(&span));
         let (failure, failed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { query: Arc::clone(query), number, span, traceparent, failure, failed })
+        Arc::new(Self { query: Arc::clone(query), number, span, mark: Mark::random(), traceparent, failure, failed })
     }
 
     /// Ends the attempt. The first failure counts.
@@ -74,34 +69,6 @@ fn again(error: &DataFusionError) -> DataFusionError {
     }
 }
 
-/// Says that a worker was lost.
-pub(super) fn lost(url: &Url, error: &DataFusionError) -> DataFusionError {
-    DataFusionError::Execution(format!("{LOST}{url} {}", error.message()))
-}
-
-/// Whether the worker said itself that it goes.
-pub(super) fn is_draining(error: &DataFusionError) -> bool {
-    error.to_string().contains(DRAINING)
-}
-
-/// Says that a part of the plan cannot be sent.
-pub(super) fn unsendable(error: &DataFusionError) -> DataFusionError {
-    DataFusionError::Execution(format!("{UNSENDABLE}{}", error.message()))
-}
-
-pub(super) fn is_unsendable(error: &DataFusionError) -> bool {
-    error.to_string().contains(UNSENDABLE)
-}
-
-/// Whether a worker was lost, and where it was if that is known.
-pub(crate) fn lost_worker(error: &DataFusionError) -> Option<Option<Url>> {
-    let message = error.to_string();
-    match message.find(LOST) {
-        Some(at) => Some(message[at + LOST.len()..].split(' ').next().and_then(|url| Url::parse(url).ok())),
-        None => message.contains(PLAN_UNKNOWN).then_some(None),
-    }
-}
-
 /// The error of a task as it would have been here: errors of ours come from workers as their texts.
 pub(super) fn of_worker(error: DataFusionError) -> DataFusionError {
     let DataFusionError::External(source) = error.find_root() else { return error };
@@ -118,15 +85,6 @@ fn damaged_file(text: &str) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lost_worker_is_known_after_any_number_of_wrappings() {
-        let url = Url::parse("http://127.0.0.1:5000/").unwrap();
-        let error = lost(&url, &DataFusionError::Execution("connection reset".to_owned()));
-        let wrapped = DataFusionError::Shared(Arc::new(error.context("while joining")));
-        assert_eq!(lost_worker(&wrapped), Some(Some(url)));
-        assert_eq!(lost_worker(&DataFusionError::Execution("division by zero".to_owned())), None);
-    }
 
     #[test]
     fn a_damaged_file_is_one_also_when_a_worker_found_it() {

@@ -26,7 +26,9 @@ use tonic::transport::{Channel, Endpoint};
 use tower::ServiceBuilder;
 use url::Url;
 
-use super::attempt::{Attempt, lost, of_worker, unsendable};
+use super::attempt::{Attempt, DRAINING, of_worker};
+use super::marks::Mark;
+use super::provisioner::Loss;
 use super::secret::Secret;
 use super::travelling::STAGE;
 
@@ -101,13 +103,15 @@ fn open(url: &Url) -> Result<Channel> {
 pub(crate) struct Calls {
     pub(crate) channels: Arc<Channels>,
     pub(crate) attempt: Option<Arc<Attempt>>,
+    /// How losses are told.
+    pub(crate) mark: Mark,
 }
 
 #[async_trait]
 impl ChannelResolver for Calls {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
         let inner = self.channels.client(url)?;
-        Ok(Box::new(Watched { inner, url: url.clone(), attempt: self.attempt.clone() }))
+        Ok(Box::new(Watched { inner, url: url.clone(), attempt: self.attempt.clone(), mark: self.mark.clone() }))
     }
 }
 
@@ -116,6 +120,7 @@ struct Watched {
     inner: Box<dyn WorkerChannel>,
     url: Url,
     attempt: Option<Arc<Attempt>>,
+    mark: Mark,
 }
 
 #[async_trait]
@@ -134,17 +139,16 @@ impl WorkerChannel for Watched {
             }
             error
         };
-        plan.plan = MaybeEncoded::Encoded(plan.plan.encode(task).map_err(|error| fail(unsendable(&error)))?);
+        plan.plan = MaybeEncoded::Encoded(plan.plan.encode(task).map_err(|error| fail(self.mark.unsendable(&error)))?);
         let key = plan.task_key;
         headers.insert(STAGE, HeaderValue::from(key.stage_id));
         let over = Arc::new(AtomicBool::new(false));
         let to_worker = then_set(to_worker, Arc::clone(&over));
         let accepted = self.inner.coordinator_channel(headers, plan, to_worker, metrics, task);
         let answers = match tokio::time::timeout(ACCEPT_TIMEOUT, accepted).await {
-            Ok(answers) => answers.map_err(|error| fail(mark(&self.url, error)))?,
+            Ok(answers) => answers.map_err(|error| fail(told(&self.mark, &self.url, error)))?,
             Err(_) => {
-                let error = DataFusionError::Execution("it did not accept a plan in time".to_owned());
-                return Err(fail(lost(&self.url, &error)));
+                return Err(fail(self.mark.lost(&self.url, Loss::Silent, "it did not accept a plan in time")));
             }
         };
         let begun = |attempt: Arc<Attempt>| {
@@ -152,7 +156,7 @@ impl WorkerChannel for Watched {
             let record = tasks.begin(attempt.number, key.stage_id, key.task_number, self.url.as_str());
             Observed { attempt, record }
         };
-        Ok(watch(answers, over, self.url.clone(), self.attempt.clone().map(begun)))
+        Ok(watch(answers, over, (self.mark.clone(), self.url.clone()), self.attempt.clone().map(begun)))
     }
 
     async fn execute_task(
@@ -162,12 +166,12 @@ impl WorkerChannel for Watched {
         metrics: ExecutionPlanMetricsSet,
         task: &Arc<TaskContext>,
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
-        let url = self.url.clone();
+        let (mark, url) = (self.mark.clone(), self.url.clone());
         let streams = self.inner.execute_task(headers, request, metrics, task).await;
-        let streams = streams.map_err(|error| mark(&url, error))?;
+        let streams = streams.map_err(|error| told(&mark, &url, error))?;
         let marked = |stream: BoxStream<'static, Result<RecordBatch>>| {
-            let url = url.clone();
-            stream.map(move |batch| batch.map_err(|error| mark(&url, error))).boxed()
+            let (mark, url) = (mark.clone(), url.clone());
+            stream.map(move |batch| batch.map_err(|error| told(&mark, &url, error))).boxed()
         };
         Ok(streams.into_iter().map(marked).collect())
     }
@@ -215,10 +219,10 @@ impl Drop for Observed {
 fn watch(
     answers: BoxStream<'static, Result<WorkerToCoordinatorMsg>>,
     over: Arc<AtomicBool>,
-    url: Url,
+    (mark, url): (Mark, Url),
     task: Option<Observed>,
 ) -> BoxStream<'static, Result<WorkerToCoordinatorMsg>> {
-    futures::stream::unfold((answers, over, url, task), |(mut answers, over, url, task)| async move {
+    futures::stream::unfold((answers, over, mark, url, task), |(mut answers, over, mark, url, task)| async move {
         let answer = loop {
             match tokio::time::timeout(FAREWELL_TIMEOUT, answers.next()).await {
                 Ok(answer) => break answer,
@@ -229,7 +233,7 @@ fn watch(
         let answer = match answer? {
             Err(_) if over.load(Relaxed) => return None,
             Err(error) => {
-                let error = mark(&url, error);
+                let error = told(&mark, &url, error);
                 if let Some(task) = &task {
                     task.ended("FAILED");
                     task.attempt.fail(&error);
@@ -243,15 +247,16 @@ fn watch(
                 Ok(message)
             }
         };
-        Some((answer, (answers, over, url, task)))
+        Some((answer, (answers, over, mark, url, task)))
     })
     .boxed()
 }
 
 /// Tells failures of the transport from those of a task.
-fn mark(url: &Url, error: DataFusionError) -> DataFusionError {
+fn told(mark: &Mark, url: &Url, error: DataFusionError) -> DataFusionError {
     match status_of(&error) {
-        Some(status) if is_loss(status) => lost(url, &DataFusionError::Execution(status.message().to_owned())),
+        Some(status) if status.message() == DRAINING => mark.lost(url, Loss::Draining, DRAINING),
+        Some(status) if is_loss(status) => mark.lost(url, Loss::Silent, status.message()),
         _ => of_worker(error),
     }
 }
@@ -272,6 +277,8 @@ fn is_loss(status: &tonic::Status) -> bool {
     use tonic::Code;
     match status.code() {
         Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => true,
+        // Another cluster's worker, or no worker at all: of no use to this query.
+        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => true,
         // hyper's own errors come as internal ones, with what they were as their source.
         Code::Internal => std::error::Error::source(status).is_some(),
         _ => false,

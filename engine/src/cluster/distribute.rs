@@ -14,8 +14,10 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion_distributed::{
     CompressionType, DesiredTaskCountEvent, DesiredTaskCountEventResponse, DesiredTaskCountHandler, DistributedExec,
     DistributedExt, DistributedLeafExec, RouteTasksEvent, RouteTasksEventResponse, RouteTasksHandler,
@@ -51,7 +53,26 @@ pub(super) fn wants_workers(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 fn can_travel(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let here = STAYS_HERE.contains(&plan.name()) || iceberg_scan(plan).is_some_and(|(_, source)| source.is_in_memory());
-    !here && plan.children().into_iter().all(can_travel)
+    !here && !orders_by_constants(plan) && plan.children().into_iter().all(can_travel)
+}
+
+/// Whether a window's rows are parted or ordered by what a filter has made constant. No sort is planned for such a column,
+/// and where the window arrives nobody knows any more why. DataFusion 55.2.
+fn orders_by_constants(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let windows = match plan.downcast_ref::<WindowAggExec>() {
+        Some(window) => window.window_expr(),
+        None => match plan.downcast_ref::<BoundedWindowAggExec>() {
+            Some(window) => window.window_expr(),
+            None => return false,
+        },
+    };
+    let inputs = plan.children();
+    let is_constant = |key: &Arc<dyn PhysicalExpr>| {
+        inputs.iter().any(|input| input.equivalence_properties().is_expr_constant(key).is_some())
+    };
+    windows.iter().any(|window| {
+        window.partition_by().iter().any(is_constant) || window.order_by().iter().any(|key| is_constant(&key.expr))
+    })
 }
 
 /// The plan in stages, with the state that it runs in. `None` if no stage came out: then it runs here.
@@ -66,12 +87,14 @@ pub(crate) async fn distribute(
     let travelling = Travelling {
         query_id: attempt.query.id().to_owned(),
         attempt: attempt.number,
+        mark: attempt.mark.clone(),
         tenant: attempt.query.tenant().to_owned(),
         settings: settings.map(|settings| settings.0.clone()).unwrap_or_default(),
         peers: placement.peers(),
         trace: attempt.traceparent.clone(),
     };
-    let calls = Calls { channels: Arc::clone(channels), attempt: Some(Arc::clone(attempt)) };
+    let calls =
+        Calls { channels: Arc::clone(channels), attempt: Some(Arc::clone(attempt)), mark: attempt.mark.clone() };
     let config = planned
         .state
         .config()

@@ -14,6 +14,7 @@ mod distribute;
 mod follow;
 mod kubernetes;
 mod local_process;
+mod marks;
 mod pace;
 mod peers;
 mod placement;
@@ -201,7 +202,8 @@ fn recipe(settings: &Settings, secret: Secret) -> Result<Recipe> {
         environment,
         min: workers.min.min(workers.max),
         max: workers.max,
-        start_timeout: workers.start_timeout,
+        // Before the query gives up: the others are ready then.
+        start_timeout: workers.start_timeout / 10 * 9,
         drain_timeout: DRAIN_TIMEOUT,
     })
 }

@@ -13,11 +13,12 @@ use datafusion_distributed::{DistributedMetricsFormat, display_plan_ascii, expla
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
-use super::attempt::{Attempt, is_draining, is_unsendable, lost_worker};
+use super::attempt::Attempt;
 use super::distribute::{distribute, wants_workers};
 use super::follow::follow;
-use super::provisioner::Loss;
+use super::marks::LostWorker;
 use super::sendable::can_be_sent;
 use super::{Cluster, Use};
 use crate::options::{Execution, PolynyaOptions};
@@ -28,6 +29,10 @@ use crate::{Error, Result, trace};
 
 /// How long `EXPLAIN ANALYZE` waits for the counts of all workers.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a query waits before it runs again, doubled with each loss: a worker may be about to come back.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+const RETRY_PAUSE_DOUBLINGS: u64 = 6;
 
 type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
 
@@ -118,35 +123,49 @@ impl Cluster {
                 return Ok(None);
             };
             let stream = execute_stream(Arc::clone(&plan), Arc::new(TaskContext::from(&state)))?;
+            let mark = attempt.mark.clone();
             let kept = Kept { _used: used, _following: follow(&self.channels, &placement, &attempt) };
             let failure = match self.hold_back(stream, attempt, kept).await {
                 Ok(batches) => return Ok(Some(Running { plan, batches })),
                 Err(failure) => failure,
             };
-            if is_unsendable(&failure) {
+            if mark.is_unsendable(&failure) {
                 tracing::warn!(query_id = query.id(), error = %failure, "a plan cannot be sent to workers: it runs here");
                 return Ok(None);
             }
-            let Some(worker) = lost_worker(&failure) else { return Err(failure) };
-            if let Some(url) = &worker {
-                self.provisioner.lost(url, if is_draining(&failure) { Loss::Draining } else { Loss::Silent });
-                self.channels.forget(url);
-            }
-            losses = query.lost_worker();
+            let Some(lost) = mark.lost_worker(&failure) else { return Err(failure) };
+            losses = self.lost(query, &lost);
             if losses > self.settings.retries as u64 {
+                if execution == Execution::Auto {
+                    tracing::warn!(query_id = query.id(), losses, "a query that lost many workers runs here");
+                    return Ok(None);
+                }
+                let at = lost.url.map(|url| format!("{url}: ")).unwrap_or_default();
                 let message = format!(
-                    "the query was run {losses} times and lost a worker each time (setting workers.retries), last: {}",
-                    failure.find_root().message()
+                    "the query was run {losses} times and lost a worker each time (setting workers.retries), last {at}{}",
+                    lost.message
                 );
                 return Err(Error::WorkerLost(message).into());
             }
-            tracing::warn!(query_id = query.id(), losses, error = %failure, "a worker was lost: the query runs again");
+            tokio::time::sleep(RETRY_PAUSE * 2_u32.pow(losses.min(RETRY_PAUSE_DOUBLINGS) as u32)).await;
         }
+    }
+
+    /// Drops a worker that was lost. Returns how many the query has lost.
+    fn lost(&self, query: &QueryContext, lost: &LostWorker) -> u64 {
+        if let Some(url) = &lost.url {
+            self.provisioner.lost(url, lost.how);
+            self.channels.forget(url);
+        }
+        let losses = query.lost_worker();
+        let worker = lost.url.as_ref().map(Url::as_str);
+        tracing::warn!(query_id = query.id(), worker, why = lost.message, losses, "a query lost a worker");
+        losses
     }
 
     /// Keeps batches until all have come, or more than may be kept. Only then is it too late to begin again.
     async fn hold_back(
-        &self,
+        self: &Arc<Self>,
         mut stream: SendableRecordBatchStream,
         attempt: Arc<Attempt>,
         kept: Kept,
@@ -169,15 +188,17 @@ impl Cluster {
                 }
             }
         }
-        let rest = futures::stream::unfold(Some((stream, attempt, kept)), |running| async move {
-            let (mut stream, attempt, kept) = running?;
+        let running = Some((Arc::clone(self), stream, attempt, kept));
+        let rest = futures::stream::unfold(running, |running| async move {
+            let (cluster, mut stream, attempt, kept) = running?;
             match next(&mut stream, &attempt).await? {
-                Ok(batch) => Some((Ok(batch), Some((stream, attempt, kept)))),
-                Err(error) if lost_worker(&error).is_some() => {
+                Ok(batch) => Some((Ok(batch), Some((cluster, stream, attempt, kept)))),
+                Err(error) => {
+                    let Some(lost) = attempt.mark.lost_worker(&error) else { return Some((Err(error), None)) };
+                    cluster.lost(&attempt.query, &lost);
                     let message = "rows had been given already (setting workers.retry_buffer_bytes)".to_owned();
                     Some((Err(Error::WorkerLost(message).into()), None))
                 }
-                Err(error) => Some((Err(error), None)),
             }
         });
         Ok(futures::stream::iter(held).chain(rest).boxed())

@@ -4,11 +4,22 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-/// Whether all of the statement can be sent: the encoding of window functions has no FILTER and no IGNORE NULLS.
+/// Expressions beyond which decoding a plan would keep a worker's threads longer than pings may wait.
+const EXPRESSIONS_MAX: usize = 10_000;
+
+/// Whether all of the statement can be sent: the encoding of window functions has no FILTER and no IGNORE NULLS. Nor are
+/// statements sent that are very long.
 pub(super) fn can_be_sent(statement: &LogicalPlan) -> bool {
-    !any_expression(statement, |expression| match expression {
-        Expr::WindowFunction(function) => function.params.filter.is_some() || function.params.null_treatment.is_some(),
-        _ => false,
+    let mut expressions = 0;
+    !any_expression(statement, |expression| {
+        expressions += 1;
+        let incomplete = match expression {
+            Expr::WindowFunction(function) => {
+                function.params.filter.is_some() || function.params.null_treatment.is_some()
+            }
+            _ => false,
+        };
+        incomplete || expressions > EXPRESSIONS_MAX
     })
 }
 

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::marks::Mark;
 use crate::io::QueryIo;
 
 /// Names a task's stage. What is the same for all tasks of a query is in [`Travelling`].
@@ -20,6 +21,8 @@ pub(crate) struct Travelling {
     pub(crate) query_id: String,
     /// Counts from 1.
     pub(crate) attempt: u64,
+    /// How losses of workers are told.
+    pub(crate) mark: Mark,
     pub(crate) tenant: String,
     pub(crate) settings: BTreeMap<String, String>,
     /// The query's workers: each asks the others for pages before the store.
@@ -69,7 +72,7 @@ mod tests {
         for trace in [trace, None] {
             let (settings, peers) = (settings.clone(), peers.clone());
             let (query_id, tenant) = (query_id.clone(), tenant.clone());
-            let sent = Travelling { query_id, attempt: 2, tenant, settings, peers, trace };
+            let sent = Travelling { query_id, attempt: 2, mark: Mark::random(), tenant, settings, peers, trace };
             assert_eq!(Travelling::from_headers(&sent.headers().unwrap()).unwrap(), sent);
         }
         assert!(Travelling::from_headers(&HeaderMap::new()).is_err());

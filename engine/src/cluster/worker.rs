@@ -127,7 +127,11 @@ fn session_of(
         .with_window_functions(engine.base_state().window_functions().values().cloned().collect());
     Ok(builder
         .with_distributed_user_codec_arc(engine.scan_codec())
-        .with_distributed_channel_resolver(Calls { channels: Arc::clone(channels), attempt: None })
+        .with_distributed_channel_resolver(Calls {
+            channels: Arc::clone(channels),
+            attempt: None,
+            mark: travelling.mark.clone(),
+        })
         .with_distributed_passthrough_headers(travelling.headers()?)?
         .build())
 }

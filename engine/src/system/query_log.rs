@@ -97,7 +97,7 @@ impl QueryLog {
         let stats = context.stats();
         let mut log = self.state.lock();
         let Some(at) = log.running.iter().position(|running| running.record.id == context.id()) else { return false };
-        let tasks = context.tasks().records().into();
+        let tasks = context.tasks().ended().into();
         let progress = context.progress().fraction();
         let record = Record { state, error, progress, stats, tasks, ..log.running.swap_remove(at).record };
         *log.ended_by_state.entry(state).or_default() += 1;

@@ -94,6 +94,15 @@ impl TaskLog {
         tasks
     }
 
+    /// All tasks of a query that has ended: what still runs of them is stopped.
+    pub(crate) fn ended(&self) -> Vec<TaskRecord> {
+        let mut tasks = self.records();
+        for task in tasks.iter_mut().filter(|task| task.state == "RUNNING") {
+            task.state = "CANCELLED";
+        }
+        tasks
+    }
+
     /// Changes a task that has not ended.
     fn change(&self, task: usize, change: impl FnOnce(&mut TaskRecord)) {
         if let Some(task) = self.tasks.lock().get_mut(task).filter(|task| task.state == "RUNNING") {
