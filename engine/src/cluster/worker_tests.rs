@@ -1,3 +1,5 @@
+//! What a worker answers to whom, and pages between two of them.
+
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
