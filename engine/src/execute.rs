@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use datafusion::common::DataFusionError;
 use datafusion::datasource::source::DataSourceExec;
@@ -41,7 +42,10 @@ impl Engine {
         let timeout = options.and_then(|options| options.statement_timeout);
         let stream = futures::stream::once(async move {
             let slot = match reads_tables(&planned.physical) {
-                true => Some(admission.admit(query.tenant(), || query.becomes("QUEUED")).await?),
+                true => {
+                    let admitted = admission.admit(query.tenant(), || query.becomes("QUEUED"));
+                    Some(within(timeout, &query, admitted).await??)
+                }
                 false => None,
             };
             query.becomes("RUNNING");
@@ -49,17 +53,13 @@ impl Engine {
             let batches = aside(planned, Arc::clone(&query), cluster, codec);
             // The slot is free when the last batch was given, or the stream is dropped.
             let running = futures::stream::unfold(Some((batches, slot, stop)), move |running| {
-                let left = timeout.map(|timeout| (timeout, timeout.saturating_sub(query.elapsed())));
+                let query = Arc::clone(&query);
                 async move {
                     let (mut batches, slot, stop) = running?;
-                    let batch = match left {
-                        None => batches.next().await,
-                        Some((timeout, left)) => match tokio::time::timeout(left, batches.next()).await {
-                            Ok(batch) => batch,
-                            Err(_) => return Some((Err(Error::Timeout(timeout).into()), None)),
-                        },
-                    };
-                    batch.map(|batch| (batch, Some((batches, slot, stop))))
+                    match within(timeout, &query, batches.next()).await {
+                        Ok(batch) => batch.map(|batch| (batch, Some((batches, slot, stop)))),
+                        Err(error) => Some((Err(error.into()), None)),
+                    }
                 }
             });
             Ok::<_, DataFusionError>(running)
@@ -67,6 +67,13 @@ impl Engine {
         let stream = stream.try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
+}
+
+/// What comes of `work` within the time that is left to the statement.
+async fn within<T>(timeout: Option<Duration>, query: &QueryContext, work: impl Future<Output = T>) -> Result<T> {
+    let Some(timeout) = timeout else { return Ok(work.await) };
+    let left = timeout.saturating_sub(query.elapsed());
+    tokio::time::timeout(left, work).await.map_err(|_| Error::Timeout(timeout))
 }
 
 /// Tells what works for a query that nobody waits for it any more.

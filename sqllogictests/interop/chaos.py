@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from services import Polynya, Seaweed
+from services import Polynya, Seaweed, Worker
 
 QUERIES = pathlib.Path(__file__).parent.parent.parent / "benchmarks/queries"
 # A black hole is known by its silence on the wire: pings each second, three of patience, and then the query runs again.
@@ -147,6 +147,55 @@ def crowd(chaos, clients, seconds):
     return wrong, done
 
 
+class Warmth:
+    """Three workers that somebody else starts, and coordinators that use some of them."""
+
+    def __init__(self, folder, seaweed, chaos):
+        self.folder, self.seaweed, self.chaos, self.secret = folder, seaweed, chaos, "a-secret-of-one-cluster"
+        self.workers = [Worker(folder / f"static-{number}", self.secret) for number in range(3)]
+
+    def run(self, count):
+        """Runs the 22 queries on the first workers: requests to the store for data, pages that were missed, those that peers gave."""
+        urls = [worker.url for worker in self.workers[:count]]
+        # A coordinator keeps nothing: a new one with other workers is the same cluster, larger.
+        server = coordinator(self.folder / f"of-{count}", self.seaweed, count, provisioner="static", urls=urls, secret=self.secret)
+        try:
+            for name, answer in self.chaos.answers.items():
+                with server.cursor() as cursor:
+                    cursor.execute(f"USE lake.{self.chaos.schema}")
+                    cursor.execute(self.chaos.queries[name])
+                    rows = [tuple(row.values()) for row in cursor.fetch_arrow_table().to_pylist()]
+                assert same(rows, answer), f"{name}: another answer on {count} workers"
+            ((requests,),) = server.rows("SELECT sum(requests_get) FROM system.tasks")
+            ((misses, given),) = server.rows("SELECT sum(page_misses), sum(pages_from_peers) FROM system.queries")
+            return requests, misses, given
+        finally:
+            server.stop()
+
+    def failures(self):
+        """What is not as it must be when queries repeat, a worker is added, and all are restarted."""
+        cold, pages, _ = self.run(2)
+        repeated, _, _ = self.run(2)
+        added, moved, given = self.run(3)
+        # What three workers read once is where they will look for it again.
+        self.run(3)
+        restarted = 0
+        for worker in self.workers:
+            worker.stop()
+            worker.start()
+            restarted += self.run(3)[0]
+        print(f"22 queries on 2 workers, cold: {cold} requests for {pages} pages; repeated: {repeated} requests")
+        print(f"a third worker: {moved} pages missed ({moved / pages:.0%}), {given} of them from peers ({given / moved:.0%}), {added} requests")
+        print(f"all three restarted, one after the other, the queries run after each: {restarted} requests ({restarted / cold:.1%} of cold)")
+        must = [("a repeated run", repeated == 0), ("pages that move", 0 < moved <= 0.45 * pages), ("pages from peers", given >= 0.9 * moved),
+                ("a rolling restart", restarted <= 0.1 * cold)]
+        return [(what, "not so") for what, holds in must if not holds]
+
+    def stop(self):
+        for worker in self.workers:
+            worker.stop()
+
+
 def resident_bytes(process):
     return int(pathlib.Path(f"/proc/{process}/status").read_text().split("VmRSS:")[1].split()[0]) * 1024
 
@@ -166,6 +215,7 @@ def parse():
     parser.add_argument("--stops", type=int, default=20, help="queries during which a worker is stopped (default: 20)")
     parser.add_argument("--unprotected", type=int, default=22, help="kills with retry off, of which some must fail (default: 22)")
     parser.add_argument("--clients", type=int, default=64, help="clients at once, with --minutes (default: 64)")
+    parser.add_argument("--warm", action="store_true", help="also repeats the queries, adds a worker, and restarts them all, counting requests")
     parser.add_argument("--minutes", type=float, default=0, help="how long they ask (default: 0, not at all)")
     parser.add_argument("--memory", default="1GiB", help="memory.limit of the server with its workers, with --minutes (default: 1GiB)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (default: 2)")
@@ -202,6 +252,10 @@ def main():
             if seconds > HEARTBEAT_SECONDS + 4 * chaos.seconds[name] + 2:
                 wrong.append((name, "recovered late", seconds, chaos.seconds[name]))
         print(f"{len(stopped)} stops: {len(failures(stopped))} wrong, failed or hung")
+        if options.warm:
+            warmth = Warmth(folder, seaweed, chaos)
+            wrong += warmth.failures()
+            warmth.stop()
         server.stop()
         if options.minutes:
             server = coordinator(folder / "crowd", seaweed, options.workers, {"memory": {"limit": options.memory}})

@@ -253,3 +253,21 @@ class Polynya:
         return done.stdout
 
 
+class Worker:
+    """`polynya worker`, as an operator starts it; it comes back on the same port with the same cache."""
+
+    def __init__(self, folder, secret):
+        self.port, self.folder = free_port(), folder
+        self.url = f"http://127.0.0.1:{self.port}"
+        settings = {"POLYNYA__WORKERS__SECRET": secret, "POLYNYA__CACHE__DISK_DIR": str(folder)}
+        self.environment = {**{key: value for key, value in os.environ.items() if not key.startswith("POLYNYA__")}, **settings}
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen([program("POLYNYA_BIN"), "worker", "--listen", f"127.0.0.1:{self.port}"], env=self.environment,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder.parent)
+        wait_until(lambda: listens(self.port), "a worker did not listen")
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from chaos import HEARTBEAT_SECONDS, Chaos, child_processes, coordinator, failures
-from services import free_port, listens, program, wait_until
+from services import Worker, free_port, listens, program, wait_until
 
 # How often each kind of disturbance happens; a soak asks for more.
 REPEATS = int(os.environ.get("POLYNYA_TEST_REPEATS", "1"))
@@ -147,26 +147,6 @@ def test_explain_analyze_shows_stages_and_a_worker_without_a_secret_does_not_sta
     refused = subprocess.run([program("POLYNYA_BIN"), "worker", "--listen", f"127.0.0.1:{port}"], env=environment, cwd=server.folder / "..",
                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
     assert refused.returncode != 0 and "workers.secret" in refused.stderr and not listens(port)
-
-
-class Worker:
-    """`polynya worker`, as an operator starts it; it comes back on the same port with the same cache."""
-
-    def __init__(self, folder, secret):
-        self.port, self.folder = free_port(), folder
-        self.url = f"http://127.0.0.1:{self.port}"
-        settings = {"POLYNYA__WORKERS__SECRET": secret, "POLYNYA__CACHE__DISK_DIR": str(folder)}
-        self.environment = {**{key: value for key, value in os.environ.items() if not key.startswith("POLYNYA__")}, **settings}
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen([program("POLYNYA_BIN"), "worker", "--listen", f"127.0.0.1:{self.port}"], env=self.environment,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder.parent)
-        wait_until(lambda: listens(self.port), "a worker did not listen")
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(timeout=30) == 0
 
 
 @pytest.fixture

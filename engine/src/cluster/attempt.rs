@@ -14,6 +14,7 @@ use crate::{Error, trace};
 
 /// What a worker that takes no more tasks answers.
 pub(super) const DRAINING: &str = "the worker is draining: it takes no more tasks";
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Attempt {

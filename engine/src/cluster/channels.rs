@@ -4,7 +4,6 @@
 //! seconds. What the distributed engine leaves open is closed here: a plan that cannot be sent fails at once, a plan that
 //! is not accepted in time is a lost worker, and the end of a query does not depend on workers that have given all rows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use datafusion_distributed::{
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue};
-use parking_lot::Mutex;
+use moka::sync::Cache;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceBuilder;
 use url::Url;
@@ -32,6 +31,8 @@ use super::provisioner::Loss;
 use super::secret::Secret;
 use super::travelling::STAGE;
 
+/// A connection that nobody used for so long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a worker may take to decode a plan.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,34 +41,38 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the end of a query waits for the counts of a worker.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Flow-control windows, in bytes. The connection's is wide: streams that nobody reads must not stop the others.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+/// Flow-control windows of both sides, in bytes. The connection's is wide: streams that nobody reads must not stop the others.
+pub(super) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
 /// Errors travel in trailers.
-const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
+pub(super) const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
 
 /// The open connections of this process to workers.
 #[derive(Debug)]
 pub(crate) struct Channels {
     secret: Secret,
-    open: Mutex<HashMap<Url, Channel>>,
+    open: Cache<Url, Channel>,
 }
 
 impl Channels {
     pub(crate) fn new(secret: Secret) -> Arc<Self> {
-        Arc::new(Self { secret, open: Mutex::default() })
+        Arc::new(Self { secret, open: Cache::builder().time_to_idle(IDLE_TIMEOUT).build() })
     }
 
     /// Forgets the connection to a worker that was lost.
     pub(crate) fn forget(&self, url: &Url) {
-        self.open.lock().remove(url);
+        self.open.invalidate(url);
     }
 
     /// The connection to a worker; each call on it shows the secret.
     pub(super) fn signed(&self, url: &Url) -> Result<grpc::BoxCloneSyncChannel> {
-        let channel = match self.open.lock().entry(url.clone()) {
-            std::collections::hash_map::Entry::Occupied(open) => open.get().clone(),
-            std::collections::hash_map::Entry::Vacant(place) => place.insert(open(url)?).clone(),
+        let channel = match self.open.get(url) {
+            Some(open) => open,
+            None => {
+                let opened = open(url)?;
+                self.open.insert(url.clone(), opened.clone());
+                opened
+            }
         };
         let secret = self.secret.clone();
         let signed = ServiceBuilder::new().map_request(move |call| secret.sign(call)).service(channel);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
@@ -49,8 +49,8 @@ struct Process {
     child: Child,
     /// Since when it takes no more tasks: it ends when those that it has are done.
     draining: Option<Instant>,
-    /// The worker ends when this closes, however this process ends.
-    _lifeline: tokio::process::ChildStdin,
+    /// The worker drains when something is written here, and ends when this closes, however this process ends.
+    lifeline: tokio::process::ChildStdin,
 }
 
 impl LocalProcess {
@@ -120,7 +120,7 @@ impl Recipe {
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         tracing::info!(number, %url, "a worker was started");
-        Ok(Process { url, child, draining: None, _lifeline: lifeline })
+        Ok(Process { url, child, draining: None, lifeline })
     }
 }
 
@@ -131,9 +131,8 @@ impl Process {
 
     /// Asks the worker to end when its tasks are done.
     async fn drain(&mut self) {
-        if let Some(id) = self.child.id() {
-            let _ = Command::new("kill").arg(id.to_string()).status().await;
-        }
+        // A worker that cannot be told has ended.
+        let _ = self.lifeline.write_all(b"drain\n").await;
         self.draining = Some(Instant::now());
     }
 }

@@ -95,18 +95,14 @@ impl Cluster {
     /// `Settings`, where they cannot work.
     pub(crate) fn new(settings: &Settings) -> Result<Option<Arc<Self>>> {
         let workers = settings.workers.clone();
-        let wrong =
-            |setting: &str, message: &str| Error::Settings { setting: setting.to_owned(), message: message.to_owned() };
+        workers.check()?;
         let (provisioner, secret): (Box<dyn Provisioner>, Secret) = match workers.provisioner {
             ProvisionerKind::None => return Ok(None),
-            ProvisionerKind::Static if workers.urls.is_empty() => {
-                return Err(wrong("workers.urls", "names no worker; write urls = [\"http://host:50061\"]"));
-            }
             ProvisionerKind::Static | ProvisionerKind::Kubernetes if !workers.secret.is_strong() => {
-                return Err(wrong(
-                    "workers.secret",
-                    "has fewer than 16 characters, or some that are not printable ASCII",
-                ));
+                return Err(Error::Settings {
+                    setting: "workers.secret".to_owned(),
+                    message: "has fewer than 16 characters, or some that are not printable ASCII".to_owned(),
+                });
             }
             ProvisionerKind::Static => (Box::new(Static::new(workers.urls.clone())), workers.secret.clone()),
             ProvisionerKind::Kubernetes => (Box::new(Kubernetes::new(&workers)?), workers.secret.clone()),
@@ -173,7 +169,7 @@ impl Cluster {
 /// How a worker of this machine is started: with its share of the memory and disk that this process was given.
 fn recipe(settings: &Settings, secret: Secret) -> Result<Recipe> {
     let (workers, cache) = (&settings.workers, &settings.cache);
-    let share = |bytes: u64| (bytes / workers.max.max(1) as u64).to_string();
+    let share = |bytes: u64| (bytes / workers.max as u64).to_string();
     let mut environment = vec![
         ("POLYNYA__MEMORY__LIMIT".to_owned(), share(settings.memory.limit_bytes())),
         ("POLYNYA__CACHE__MEMORY_BYTES".to_owned(), share(cache.memory_bytes.as_u64())),
@@ -200,7 +196,7 @@ fn recipe(settings: &Settings, secret: Secret) -> Result<Recipe> {
         program,
         secret,
         environment,
-        min: workers.min.min(workers.max),
+        min: workers.min,
         max: workers.max,
         // Before the query gives up: the others are ready then.
         start_timeout: workers.start_timeout / 10 * 9,

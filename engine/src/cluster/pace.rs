@@ -27,10 +27,12 @@ pub(super) struct Pace {
     workers: Mutex<HashMap<String, Slowness>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slowness {
+    /// Stages in a row.
     strikes: u32,
-    rests_until: Option<Instant>,
+    /// What is held against it is forgotten then.
+    until: Instant,
 }
 
 impl Pace {
@@ -42,18 +44,22 @@ impl Pace {
             stages.entry(task.stage).or_default().push((&task.worker, cost, task.compute_ms));
         }
         let mut workers = self.workers.lock();
+        // Nothing is held against those that are not slow, and not against those that are long gone.
+        workers.retain(|_, slowness| Instant::now() < slowness.until);
         for stage in stages.values() {
             let cheapest = stage.iter().map(|(_, cost, _)| *cost).fold(f64::INFINITY, f64::min);
             for (worker, cost, compute_ms) in stage {
-                let slowness = workers.entry((*worker).to_owned()).or_default();
                 if *compute_ms < COMPUTE_MS_MIN || *cost < cheapest * SLOW {
-                    slowness.strikes = 0;
+                    // One that rests already has ended what it had begun.
+                    workers.retain(|known, slowness| known != worker || slowness.strikes >= STRIKES);
                     continue;
                 }
+                let until = Instant::now() + REST;
+                let slowness = workers.entry((*worker).to_owned()).or_insert(Slowness { strikes: 0, until });
                 slowness.strikes += 1;
-                if slowness.strikes >= STRIKES {
+                slowness.until = until;
+                if slowness.strikes == STRIKES {
                     tracing::warn!(worker, times = cost / cheapest, "a worker is slow: it gets no tasks for a while");
-                    *slowness = Slowness { strikes: 0, rests_until: Some(Instant::now() + REST) };
                 }
             }
         }
@@ -63,8 +69,8 @@ impl Pace {
     pub(super) fn quick(&self, workers: Vec<Worker>) -> Vec<Worker> {
         let known = self.workers.lock();
         let rests = |worker: &Worker| {
-            let until = known.get(worker.url.as_str()).and_then(|slowness| slowness.rests_until);
-            until.is_some_and(|until| Instant::now() < until)
+            let slowness = known.get(worker.url.as_str());
+            slowness.is_some_and(|slowness| slowness.strikes >= STRIKES && Instant::now() < slowness.until)
         };
         let quick: Vec<Worker> = workers.iter().filter(|worker| !rests(worker)).cloned().collect();
         if quick.is_empty() { workers } else { quick }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::common::DataFusionError;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion_distributed::{DistributedMetricsFormat, display_plan_ascii, explain_analyze};
@@ -123,9 +124,10 @@ impl Cluster {
                 return Ok(None);
             };
             let stream = execute_stream(Arc::clone(&plan), Arc::new(TaskContext::from(&state)))?;
+            let memory = MemoryConsumer::new("rows held back").register(&state.runtime_env().memory_pool);
             let mark = attempt.mark.clone();
             let kept = Kept { _used: used, _following: follow(&self.channels, &placement, &attempt) };
-            let failure = match self.hold_back(stream, attempt, kept).await {
+            let failure = match self.hold_back(stream, memory, attempt, kept).await {
                 Ok(batches) => return Ok(Some(Running { plan, batches })),
                 Err(failure) => failure,
             };
@@ -163,28 +165,30 @@ impl Cluster {
         losses
     }
 
-    /// Keeps batches until all have come, or more than may be kept. Only then is it too late to begin again.
+    /// Keeps batches until all have come, or more than may be kept or there is memory for. Only then is it too late to
+    /// begin again.
     async fn hold_back(
         self: &Arc<Self>,
         mut stream: SendableRecordBatchStream,
+        memory: MemoryReservation,
         attempt: Arc<Attempt>,
         kept: Kept,
     ) -> Result<Batches, DataFusionError> {
         let limit = self.settings.retry_buffer_bytes.as_u64() as usize;
-        let (mut held, mut bytes) = (Vec::new(), 0);
-        while bytes <= limit {
+        let (mut held, mut fits) = (Vec::new(), true);
+        while fits {
             match next(&mut stream, &attempt).await {
                 None => {
                     let tasks = attempt.query.tasks().records();
                     self.pace.learn(tasks.iter().filter(|task| task.attempt == attempt.number));
                     attempt.query.has_read_all();
                     attempt.query.becomes("FINISHING");
-                    return Ok(futures::stream::iter(held).boxed());
+                    return Ok(given(held, memory));
                 }
                 Some(Err(error)) => return Err(error),
                 Some(Ok(batch)) => {
-                    bytes += batch.get_array_memory_size();
-                    held.push(Ok(batch));
+                    fits = memory.try_grow(batch.get_array_memory_size()).is_ok() && memory.size() <= limit;
+                    held.push(batch);
                 }
             }
         }
@@ -201,8 +205,17 @@ impl Cluster {
                 }
             }
         });
-        Ok(futures::stream::iter(held).chain(rest).boxed())
+        Ok(given(held, memory).chain(rest).boxed())
     }
+}
+
+/// The batches that were held, and the memory they took, which is free when the last was given.
+fn given(held: Vec<RecordBatch>, memory: MemoryReservation) -> Batches {
+    let batches = futures::stream::iter(held).map(move |batch| {
+        let _ = &memory;
+        Ok(batch)
+    });
+    batches.boxed()
 }
 
 /// The next batch, or the failure of a worker that the stream may not tell of.

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::secret::Secret;
 use crate::options::Execution;
+use crate::{Error, Result};
 
 /// Where a pod finds what it needs to call the API server.
 pub(super) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -77,6 +78,33 @@ impl Default for WorkerSettings {
     }
 }
 
+impl WorkerSettings {
+    /// # Errors
+    /// `Settings`, for values with which no query could run on workers.
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |setting: &str, message: String| Err(Error::Settings { setting: setting.to_owned(), message });
+        match self.provisioner {
+            ProvisionerKind::None => Ok(()),
+            ProvisionerKind::Static => match self.urls.iter().find(|url| url.scheme() != "http") {
+                None if self.urls.is_empty() => {
+                    wrong("workers.urls", "names no worker; write urls = [\"http://host:50061\"]".to_owned())
+                }
+                None => Ok(()),
+                Some(url) => wrong("workers.urls", format!("workers are called by http, not {}: {url}", url.scheme())),
+            },
+            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.max == 0 => {
+                let message =
+                    "is 0, so that no query could run on a worker; to have none, set workers.provisioner = \"none\"";
+                wrong("workers.max", message.to_owned())
+            }
+            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.min > self.max => {
+                wrong("workers.min", format!("is {}, more than workers.max, which is {}", self.min, self.max))
+            }
+            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes => Ok(()),
+        }
+    }
+}
+
 /// Which pods are workers, and how the API server of Kubernetes is called (docs/kubernetes.md).
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -137,4 +165,38 @@ pub enum ProvisionerKind {
     LocalProcess,
     /// Kubernetes, as pods of a workload whose replicas the coordinator sets.
     Kubernetes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(settings: &WorkerSettings) -> Option<String> {
+        settings.check().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_with_which_no_worker_could_run_are_refused_by_name() {
+        let urls = |url: &str| vec![Url::parse(url).unwrap()];
+        let fixed = |urls| WorkerSettings { provisioner: ProvisionerKind::Static, urls, ..WorkerSettings::default() };
+        let local = |min, max| WorkerSettings {
+            provisioner: ProvisionerKind::LocalProcess,
+            min,
+            max,
+            ..WorkerSettings::default()
+        };
+        let wrong = [
+            (fixed(Vec::new()), "workers.urls"),
+            (fixed(urls("ftp://worker:50061")), "workers.urls"),
+            (local(0, 0), "workers.max"),
+            (local(3, 2), "workers.min"),
+        ];
+        for (settings, name) in wrong {
+            let refusal = refusal(&settings).unwrap_or_else(|| panic!("{name} was accepted"));
+            assert!(refusal.contains(name), "{refusal}");
+        }
+        for right in [fixed(urls("http://worker:50061")), local(2, 2), WorkerSettings::default()] {
+            assert_eq!(refusal(&right), None);
+        }
+    }
 }

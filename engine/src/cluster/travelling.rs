@@ -15,7 +15,7 @@ use crate::io::QueryIo;
 pub(super) const STAGE: HeaderName = HeaderName::from_static("x-polynya-stage");
 const HEADER: HeaderName = HeaderName::from_static("x-polynya-query");
 
-/// See the module. Holds no secret: a table's credentials travel in its scan.
+/// See the module. No credentials: those of a table travel in its scan. Only workers are told the mark.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Travelling {
     pub(crate) query_id: String,

@@ -9,12 +9,15 @@ use std::time::Duration;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion_distributed::{DistributedExt, DistributedTaskContext, Worker, WorkerQueryContext};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::transport::server::TcpIncoming;
 use url::Url;
 
 use super::begun::BegunBytes;
-use super::channels::{Calls, Channels};
+use super::channels::{CONNECTION_WINDOW_BYTES, Calls, Channels, HEADER_LIST_BYTES_MAX, STREAM_WINDOW_BYTES};
 use super::peers::{Directory, Known, PeerService};
 use super::secret::Secret;
 use super::tasks::{Tasks, WatchTasks};
@@ -26,6 +29,9 @@ use crate::{Engine, trace};
 
 /// The largest plan of a task, in bytes.
 const PLAN_BYTES_MAX: usize = 256 << 20;
+/// How often a silent coordinator is asked whether it lives, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages that a worker that ends hands over to its peers: so many bytes, within this time.
 const HAND_OVER_BYTES: u64 = 256 << 20;
 const HAND_OVER_TIME: Duration = Duration::from_secs(5);
@@ -51,8 +57,23 @@ impl WorkerService {
         Self { engine: Arc::clone(engine), secret: secret.clone(), channels, tasks, directory, begun }
     }
 
-    /// The gRPC services. Every call is checked before its body is read.
-    pub fn routes(&self) -> Routes {
+    /// Serves until `stop`. Every call is checked before its body is read.
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
+        tonic::transport::Server::builder()
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(PING_INTERVAL))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            .add_routes(self.routes())
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
+    }
+
+    fn routes(&self) -> Routes {
         let sessions = {
             let (engine, channels) = (Arc::clone(&self.engine), Arc::clone(&self.channels));
             let (tasks, directory) = (Arc::clone(&self.tasks), Arc::clone(&self.directory));
@@ -69,7 +90,7 @@ impl WorkerService {
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
         let watched = WatchTasks { inner: service, tasks: Arc::clone(&self.tasks) };
         let cache = Arc::clone(&self.engine.scan_caches().data.pages.cache);
-        let peers = PeerService::new(cache, Arc::clone(&self.begun));
+        let peers = PeerService::new(cache, Arc::clone(&self.begun), self.directory.instance());
         let check = |secret: Secret| move |call| secret.check(call);
         Routes::new(InterceptedService::new(watched, check(self.secret.clone())))
             .add_service(InterceptedService::new(peers, check(self.secret.clone())))

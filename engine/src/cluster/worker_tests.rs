@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tokio::net::TcpListener;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
@@ -38,8 +36,7 @@ async fn worker(secret: &Secret) -> (Arc<Engine>, Arc<WorkerService>, Url) {
     let service = Arc::new(WorkerService::new(&engine, secret));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let routes = service.routes();
-    tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(TcpIncoming::from(listener)));
+    tokio::spawn(service.serve(listener, CancellationToken::new()));
     (engine, service, url)
 }
 
@@ -101,9 +98,9 @@ async fn pages_come_from_peers_and_are_handed_over() {
     let foreign = Known { directory: Directory::new(Channels::new(Secret::random())), urls: vec![url.clone()] };
     assert!(foreign.get(&wanted, Duration::from_secs(5)).await.is_empty(), "a peer gave pages to a stranger");
 
-    // What drains leaves its pages to those it knows.
+    // What drains leaves its pages to those it knows, and none to itself: it knows its own address as a peer's.
     let (two, _service, other) = worker(&secret).await;
-    let known = Known { directory: Arc::clone(&service.directory), urls: vec![other] };
+    let known = Known { directory: Arc::clone(&service.directory), urls: vec![other, url] };
     assert!(known.get(&wanted, Duration::from_secs(5)).await.is_empty());
     service.drain().await;
     assert!((0..50).all(|number| cache(&two).knows(&page(number))) && cache(&two).knows(&PageKey::footer(&file)));

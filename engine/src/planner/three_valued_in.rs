@@ -24,6 +24,9 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use crate::Error;
 
+/// What a subquery is called that would be mixed up with the query around it.
+const MEMBERS: &str = "__members";
+
 /// The pass. Needs operands of one type.
 #[derive(Debug)]
 pub(super) struct ThreeValuedIn;
@@ -94,6 +97,7 @@ fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> 
         let feature = "IN of a column of a query further out; join that query instead";
         return Err(Error::unsupported("this query", feature).into());
     }
+    let subquery = apart(subquery, &expr)?;
     let member = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
     let mut unknown = exists(&subquery, Some(member.clone().is_null()))?;
     if expr.nullable(schema)? {
@@ -102,6 +106,17 @@ fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> 
     let equal = exists(&subquery, Some(member.eq(seen_from_inside(*expr, schema)?)))?;
     let spelt = when(equal, lit(true)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(false))?;
     Ok(Transformed::yes(if negated { not(spelt) } else { spelt }))
+}
+
+/// The subquery under another name, if it has columns of the names that are compared with it: DataFusion 55.2 takes columns
+/// of one name for one column when it makes a join of the condition, and `x = x` of it.
+fn apart(subquery: Subquery, compared: &Expr) -> Result<Subquery> {
+    let names = subquery.subquery.schema();
+    if !compared.column_refs().into_iter().any(|column| names.has_column(column)) {
+        return Ok(subquery);
+    }
+    let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).alias(MEMBERS)?.build()?;
+    Ok(Subquery { subquery: Arc::new(plan), ..subquery })
 }
 
 /// Whether the subquery has a row that meets the condition.

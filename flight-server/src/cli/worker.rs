@@ -11,7 +11,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use super::logging;
 use super::serve::serve_metrics;
@@ -20,15 +19,8 @@ use crate::traces::Traces;
 
 /// Where workers listen unless they are told otherwise.
 const LISTEN: &str = "127.0.0.1:50061";
-/// How often a silent coordinator is asked whether it lives, and how long it may take to say so.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long calls that are under way may take to end after the last task did.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
-/// Flow-control windows, in bytes.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
-const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
 
 /// What `worker` may be told.
 #[derive(Debug, Args)]
@@ -42,7 +34,7 @@ pub(super) struct Arguments {
     /// Where to listen.
     #[arg(long, value_name = "HOST:PORT", default_value = LISTEN)]
     listen: String,
-    /// The coordinator started this process: settings come from the environment alone, and it ends when standard input does.
+    /// The coordinator started this process: settings come from the environment alone, and it drains at a line on standard input, and ends when that does.
     #[arg(long, hide = true)]
     child: bool,
     /// How log lines look [default: text].
@@ -85,23 +77,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let _metrics = serve_metrics(&engine, &settings.server).await?;
     let stop = CancellationToken::new();
     let service = WorkerService::new(&engine, &secret);
-    let serving = tonic::transport::Server::builder()
-        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_routes(service.routes())
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop.clone().cancelled_owned(),
-        );
-    let serving = tokio::spawn(serving);
+    let serving = tokio::spawn(service.serve(listener, stop.clone()));
     println!("polynya worker {} is ready on http://{address}/", env!("CARGO_PKG_VERSION"));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = parent_gone(), if arguments.child => return Ok(ExitCode::SUCCESS),
+        said = parent_says(), if arguments.child => if said == Said::Gone {
+            return Ok(ExitCode::SUCCESS);
+        },
     }
     tracing::info!("asked to stop: running tasks end first");
     tokio::select! {
@@ -117,7 +100,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn parent_gone() {
-    let mut byte = [0];
-    while tokio::io::stdin().read(&mut byte).await.is_ok_and(|read| read > 0) {}
+/// What the coordinator that started this process says on standard input.
+#[derive(PartialEq, Eq)]
+enum Said {
+    Drain,
+    Gone,
+}
+
+async fn parent_says() -> Said {
+    match tokio::io::stdin().read(&mut [0]).await {
+        Ok(1..) => Said::Drain,
+        _ => Said::Gone,
+    }
 }

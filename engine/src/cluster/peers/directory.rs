@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
-use parking_lot::Mutex;
+use moka::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
 use twox_hash::XxHash64;
 use url::Url;
+use uuid::Uuid;
 
 use super::super::channels::Channels;
 use super::call::call;
@@ -24,6 +25,8 @@ const SUMMARY_AGE: Duration = Duration::from_secs(2);
 const SUMMARY_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long a peer may take to keep what it is handed.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// A peer of which no task has told for so long is forgotten.
+const PEER_AGE: Duration = Duration::from_secs(600);
 /// Pages that are handed over in one call, in bytes.
 const KEEP_BYTES: usize = 8 << 20;
 
@@ -31,7 +34,9 @@ const KEEP_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Directory {
     channels: Arc<Channels>,
-    peers: Mutex<HashMap<Url, Arc<Peer>>>,
+    /// This process, by a name that it tells whoever asks: a worker is not told which of the addresses is its own.
+    instance: String,
+    peers: Cache<Url, Arc<Peer>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,37 +54,43 @@ pub(crate) struct Known {
 
 impl Directory {
     pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
-        Arc::new(Self { channels, peers: Mutex::default() })
+        let peers = Cache::builder().time_to_idle(PEER_AGE).build();
+        Arc::new(Self { channels, instance: Uuid::new_v4().to_string(), peers })
+    }
+
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// What a peer says, if it answers and is another process than this one.
+    async fn ask(&self, url: &Url) -> Option<SummaryAnswer> {
+        let answer = call::<Empty, SummaryAnswer>(&self.channels, url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
+        answer.filter(|answer| answer.instance != self.instance)
     }
 
     /// What a peer has, as far as was known a moment ago.
     async fn summary(&self, url: &Url) -> Summary {
-        let peer = Arc::clone(self.peers.lock().entry(url.clone()).or_default());
+        let peer = self.peers.get_with_by_ref(url, Arc::default);
         let mut known = peer.summary.lock().await;
         if let Some((_, summary)) = known.as_ref().filter(|(asked, _)| asked.elapsed() < SUMMARY_AGE) {
             return summary.clone();
         }
-        let answer = call::<Empty, SummaryAnswer>(&self.channels, url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
-        let summary = answer.map(|answer| Summary::from_bits(answer.bits)).unwrap_or_default();
+        let summary = self.ask(url).await.map(|answer| Summary::from_bits(answer.bits)).unwrap_or_default();
         *known = Some((Instant::now(), summary.clone()));
         summary
     }
 
     /// Gives pages to the peers that were last heard of, while `within` lasts: each file's to one of them.
     pub(crate) async fn hand_over(&self, pages: Vec<(PageKey, Bytes)>, within: Duration) {
-        let urls: Vec<Url> = self.peers.lock().keys().cloned().collect();
-        let mut alive = Vec::new();
-        for (url, answer) in urls.iter().zip(join_all(urls.iter().map(|url| self.answers(url))).await) {
-            if answer {
-                alive.push(url.clone());
-            }
-        }
+        let urls: Vec<Url> = self.peers.iter().map(|(url, _)| url.as_ref().clone()).collect();
+        let answers = join_all(urls.iter().map(|url| self.ask(url))).await;
+        let alive: Vec<&Url> = urls.iter().zip(answers).filter_map(|(url, answer)| answer.map(|_| url)).collect();
         if alive.is_empty() {
             return;
         }
         let mut shares: HashMap<&Url, Vec<WirePage>> = HashMap::new();
         for (key, bytes) in &pages {
-            let owner = alive.iter().max_by_key(|url| {
+            let owner = alive.iter().copied().max_by_key(|url| {
                 XxHash64::oneshot(XxHash64::oneshot(0, url.as_str().as_bytes()), key.file.name.as_bytes())
             });
             if let Some(owner) = owner {
@@ -114,10 +125,6 @@ impl Directory {
             given += count;
         }
         given
-    }
-
-    async fn answers(&self, url: &Url) -> bool {
-        self.channels.answers(url, SUMMARY_TIMEOUT).await
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) struct Empty {}
 pub(super) struct SummaryAnswer {
     #[prost(bytes = "bytes", tag = "1")]
     pub(super) bits: Bytes,
+    /// Names the process: a worker that hears of itself is no peer of its own.
+    #[prost(string, tag = "2")]
+    pub(super) instance: String,
 }
 
 /// The name of a page.

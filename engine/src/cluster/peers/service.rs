@@ -40,13 +40,16 @@ pub(crate) struct PeerService {
 struct State {
     cache: Arc<PageCache>,
     begun: Arc<BegunBytes>,
+    instance: String,
     summary: Mutex<Option<(Instant, Summary)>>,
     calls: Semaphore,
 }
 
 impl PeerService {
-    pub(crate) fn new(cache: Arc<PageCache>, begun: Arc<BegunBytes>) -> Self {
-        let state = State { cache, begun, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
+    /// The service of the process that calls itself `instance`.
+    pub(crate) fn new(cache: Arc<PageCache>, begun: Arc<BegunBytes>, instance: &str) -> Self {
+        let instance = instance.to_owned();
+        let state = State { cache, begun, instance, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
         Self { state: Arc::new(state) }
     }
 }
@@ -61,7 +64,7 @@ impl State {
         };
         let bits = summary.bits();
         *known = Some((fresh.map_or_else(Instant::now, |(made, _)| *made), summary));
-        SummaryAnswer { bits }
+        SummaryAnswer { bits, instance: self.instance.clone() }
     }
 
     /// Those of the pages that are here, as far as one message goes.
