@@ -14,6 +14,7 @@ use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
 use tracing::Instrument;
 
+use crate::access::{Access, AccessControl, VisibleCatalog};
 use crate::admission::Admission;
 use crate::answer::{Answer, Description, RowStream, StatementKind};
 use crate::cluster::{Cluster, Tasks};
@@ -45,6 +46,7 @@ pub struct Engine {
     admission: Arc<Admission>,
     hydrate_pages: bool,
     pointers: TablePointers,
+    access: AccessControl,
     cluster: Option<Arc<Cluster>>,
     tasks: Arc<Tasks>,
     trace: Option<Arc<dyn TraceContext>>,
@@ -79,6 +81,7 @@ impl Engine {
             admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
+            access: AccessControl::new(&settings)?,
             cluster: Cluster::new(&settings)?,
             tasks: Arc::default(),
             trace: settings.trace.clone(),
@@ -175,7 +178,11 @@ impl Engine {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
         trace::is(&query, "INGEST");
-        let written = write::ingest(self, table, mode, rows, &query).await.map_err(|error| query.explain(error));
+        let written = match self.access(session).await {
+            Ok(access) => write::ingest(self, table, mode, rows, &access, &query).await,
+            Err(error) => Err(error),
+        };
+        let written = written.map_err(|error| query.explain(error));
         self.pointers.forget();
         match &written {
             Ok(_) => query.end("FINISHED", None),
@@ -194,7 +201,25 @@ impl Engine {
         self.runtime().memory_pool.reserved()
     }
 
-    /// The catalogs, sorted.
+    /// What a session may do now.
+    ///
+    /// # Errors
+    /// If grants are in the control database, and it is away.
+    pub async fn access(&self, session: &Session) -> Result<Arc<Access>> {
+        self.access.of(session).await
+    }
+
+    /// The grants in force.
+    pub(crate) fn access_control(&self) -> &AccessControl {
+        &self.access
+    }
+
+    /// The catalogs that a caller sees, sorted.
+    pub fn visible_catalog_names(&self, access: &Access) -> Vec<String> {
+        self.catalogs.keys().filter(|name| access.sees_catalog(name)).cloned().collect()
+    }
+
+    /// All catalogs, sorted, whoever asks.
     pub fn catalog_names(&self) -> Vec<String> {
         self.catalogs.keys().cloned().collect()
     }
@@ -204,23 +229,32 @@ impl Engine {
         self.default_catalog.clone()
     }
 
-    /// A catalog by name.
+    /// A catalog by name, to read as the caller sees it: what is hidden from the caller is not there.
     ///
     /// # Errors
-    /// `NotFound`, with the nearest name.
-    pub fn catalog(&self, name: &str) -> Result<Arc<dyn Catalog>> {
-        self.catalogs.get(name).cloned().ok_or_else(|| {
-            let hint = did_you_mean(name, self.catalogs.keys().cloned());
+    /// `NotFound`, with the nearest name that the caller sees.
+    pub fn catalog(&self, name: &str, access: &Arc<Access>) -> Result<Arc<dyn Catalog>> {
+        let found = self.catalogs.get(name).filter(|_| access.sees_catalog(name));
+        found.map(|catalog| VisibleCatalog::of(catalog, access)).ok_or_else(|| {
+            let hint = did_you_mean(name, self.visible_catalog_names(access).into_iter());
             Error::NotFound { kind: "catalog", name: name.to_owned(), hint }
         })
+    }
+
+    /// A catalog by name, with all that is in it, to write what a privilege was asked for.
+    ///
+    /// # Errors
+    /// `NotFound`, without a hint.
+    pub fn whole_catalog(&self, name: &str) -> Result<Arc<dyn Catalog>> {
+        self.catalogs.get(name).cloned().ok_or_else(|| Error::not_found("catalog", name))
     }
 
     /// The columns of a table, with field ids, as the engine types them.
     ///
     /// # Errors
     /// If the table is not there or has a column that cannot be read.
-    pub async fn table_schema(&self, catalog: &str, table: &TableIdent) -> Result<SchemaRef> {
-        let table = self.catalog(catalog)?.load_table(table).await?;
+    pub async fn table_schema(&self, catalog: &str, table: &TableIdent, access: &Arc<Access>) -> Result<SchemaRef> {
+        let table = self.catalog(catalog, access)?.load_table(table).await?;
         self.arrow_schema(&table)
     }
 

@@ -41,6 +41,9 @@ pub enum Error {
     /// The statement is wrong in a way that only the caller can mend.
     #[error("{0}")]
     Invalid(String),
+    /// The caller sees the thing, and may not do this to it. What the caller may not see is `NotFound`.
+    #[error("permission denied: {0}")]
+    PermissionDenied(String),
     /// A feature of SQL or of a table that is not there yet.
     #[error("{what} is not supported: {feature}")]
     Unsupported {

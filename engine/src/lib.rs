@@ -5,6 +5,7 @@
 //! ```
 //! Data flows one way, left to right. Planning does no data-file I/O; execution does no catalog I/O.
 
+mod access;
 mod admission;
 mod answer;
 mod cluster;
@@ -38,6 +39,7 @@ pub mod types;
 mod urls;
 mod write;
 
+pub use access::Access;
 pub use answer::{Answer, Completion, Description, RowStream, StatementKind};
 pub use cluster::{KubernetesSettings, ProvisionerKind, Secret, WorkerService, WorkloadKind};
 pub use counts::EngineCounts;
@@ -51,7 +53,8 @@ pub use query::{QueryContext, QueryStats};
 pub use scan::{IcebergSource, ScanCodec};
 pub use session::Session;
 pub use settings::{
-    AdmissionSettings, CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings, WorkerSettings,
+    AccessSettings, AdmissionSettings, CacheSettings, ControlSettings, ExecutionSettings, MemorySettings, PriceSettings,
+    RoleSettings, Settings, UserSettings, WorkerSettings,
 };
 pub use trace::TraceContext;
 pub use write::IngestMode;

@@ -3,10 +3,12 @@
 //! `table`, `schema.table` or `catalog.schema.table`; a nested namespace is one schema whose parts are joined by dots.
 
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use polynya_catalog::{Catalog, Error as CatalogError, NamespaceIdent, Table, TableIdent};
 
+use crate::access::Access;
 use crate::{Engine, Error, Result, Session};
 
 /// A table's full name.
@@ -71,17 +73,18 @@ impl Engine {
     /// The session's catalog, or the server's default.
     pub(crate) fn current_catalog(&self, session: &Session) -> Result<String> {
         session.catalog().or_else(|| self.default_catalog()).ok_or_else(|| {
-            let names = self.catalog_names().join(", ");
-            Error::Invalid(format!("no catalog is selected: name one of {names}, or choose one with USE"))
+            let message = "no catalog is selected: name one (SHOW CATALOGS lists them), or choose one with USE";
+            Error::Invalid(message.to_owned())
         })
     }
 
-    /// Loads a table by its name; if no table has it exactly, by the one name that differs only in case.
+    /// Loads a table by its name; if no table has it exactly, by the one name that differs only in case. A table that is hidden
+    /// from the caller is not there; what else the caller may do with it is for [`Access::require`] to say.
     ///
     /// # Errors
     /// `NotFound` names the nearest table, if one is near.
-    pub(crate) async fn load_table(&self, name: &TableName) -> Result<(TableName, Table)> {
-        let catalog = self.catalog(&name.catalog)?;
+    pub(crate) async fn load_table(&self, name: &TableName, access: &Arc<Access>) -> Result<(TableName, Table)> {
+        let catalog = self.catalog(&name.catalog, access)?;
         let missing = match catalog.load_table(&name.ident()?).await {
             Ok(table) => return Ok((name.clone(), table)),
             Err(error @ (CatalogError::TableNotFound { .. } | CatalogError::NamespaceNotFound { .. })) => error,

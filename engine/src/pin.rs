@@ -19,6 +19,7 @@ use iceberg::spec::{Schema as IcebergSchema, SnapshotRef, TableMetadata};
 use parking_lot::Mutex;
 use polynya_catalog::{Storage, Table};
 
+use crate::access::{Access, Object, Privilege};
 use crate::information_schema::{self, INFORMATION_SCHEMA};
 use crate::names::TableName;
 use crate::query::QueryContext;
@@ -143,8 +144,9 @@ impl Engine {
     ) -> Result<PinnedTables> {
         let (references, _ctes) = resolve_table_references(statement, true)?;
         let functions = table_functions(statement);
+        let access = &self.access(session).await?;
         let tables = references.into_iter().filter(|reference| !functions.contains(reference.table()));
-        let loads = futures::stream::iter(tables).map(|reference| self.pin_one(reference, session, query));
+        let loads = futures::stream::iter(tables).map(|reference| self.pin_one(reference, session, access, query));
         let tables = loads.buffer_unordered(CONCURRENT_LOADS).try_collect().await?;
         Ok(PinnedTables { tables })
     }
@@ -153,6 +155,7 @@ impl Engine {
         self: &Arc<Self>,
         reference: TableReference,
         session: &Session,
+        access: &Arc<Access>,
         query: &Arc<QueryContext>,
     ) -> Result<(TableName, Arc<dyn TableProvider>)> {
         if reference.schema() == Some(INFORMATION_SCHEMA) {
@@ -160,29 +163,37 @@ impl Engine {
                 reference.catalog().map_or_else(|| self.current_catalog(session), |name| Ok(name.to_owned()))?;
             let name =
                 TableName { catalog, schema: INFORMATION_SCHEMA.to_owned(), table: reference.table().to_owned() };
-            let provider = information_schema::table(self, &name)?;
+            let provider = information_schema::table(self, &name, access)?;
             return Ok((name, provider));
         }
         if reference.schema() == Some(SYSTEM) {
             let catalog =
                 reference.catalog().map_or_else(|| self.current_catalog(session).unwrap_or_default(), str::to_owned);
             let name = TableName { catalog, schema: SYSTEM.to_owned(), table: reference.table().to_owned() };
-            let provider = system::table(self, &name, session).await?;
+            let provider = system::table(self, &name, session, access).await?;
             return Ok((name, provider));
         }
         let asked = self.resolve_name(&reference, session)?;
-        let (found, table) = match self.pointers().get(&asked) {
-            Some(known) => known,
-            None => {
-                let changes = self.pointers().changes();
-                let loaded = self.load_table(&asked).await?;
-                self.pointers().keep(&asked, &loaded, changes);
-                loaded
-            }
-        };
+        let (found, table) = self.pinned_or_loaded(&asked, access).await?;
+        access.require(Privilege::Select, Object::Table(&found))?;
         let pinned = Arc::new(PinnedTable::current(found, table, query)?);
         let provider = IcebergTableProvider::new(pinned, Arc::clone(self.scan_caches()), Arc::clone(query));
         Ok((asked, Arc::new(provider)))
+    }
+
+    /// A table as it was loaded lately, by whomever, or loads it. Which table a name in other letters stands for depends on what
+    /// the caller sees, so that is shared only among those who see everything.
+    async fn pinned_or_loaded(&self, asked: &TableName, access: &Arc<Access>) -> Result<(TableName, Table)> {
+        let is_shared = |found: &TableName| access.is_everything() || (found == asked && access.sees_table(found));
+        if let Some(known) = self.pointers().get(asked).filter(|(found, _)| is_shared(found)) {
+            return Ok(known);
+        }
+        let changes = self.pointers().changes();
+        let loaded = self.load_table(asked, access).await?;
+        if is_shared(&loaded.0) {
+            self.pointers().keep(asked, &loaded, changes);
+        }
+        Ok(loaded)
     }
 }
 

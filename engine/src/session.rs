@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 pub struct Session {
     tenant: String,
     user: String,
+    roles: Vec<String>,
     state: RwLock<State>,
 }
 
@@ -31,7 +32,13 @@ impl Session {
         schema: Option<String>,
     ) -> Self {
         let state = State { catalog, schema, settings: BTreeMap::new() };
-        Self { tenant: tenant.into(), user: user.into(), state: RwLock::new(state) }
+        Self { tenant: tenant.into(), user: user.into(), roles: Vec::new(), state: RwLock::new(state) }
+    }
+
+    /// The same session of a user who has these roles as well, as an authenticated token says.
+    #[must_use]
+    pub fn with_roles(self, roles: Vec<String>) -> Self {
+        Self { roles, ..self }
     }
 
     /// Whom requests, memory and queues are counted for.
@@ -42,6 +49,11 @@ impl Session {
     /// Who asks.
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Roles that the user has besides those that settings and grants give.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
     }
 
     /// The current catalog, if one is chosen.

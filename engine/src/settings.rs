@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use polynya_catalog::CatalogSettings;
 
+pub use crate::access::{AccessSettings, ControlSettings, RoleSettings, UserSettings};
 pub use crate::cluster::WorkerSettings;
 pub use crate::io::{CacheSettings, PriceSettings};
 use crate::trace::TraceContext;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub prices: PriceSettings,
     /// Other processes that run large queries.
     pub workers: WorkerSettings,
+    /// Who may do what. Default: everybody may do everything.
+    pub access: Option<AccessSettings>,
+    /// The database of what is neither data nor table metadata.
+    pub control: ControlSettings,
     /// How spans pass between processes, given by whoever exports them. Default: not at all.
     #[serde(skip)]
     pub trace: Option<Arc<dyn TraceContext>>,

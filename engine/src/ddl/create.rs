@@ -6,14 +6,19 @@ use std::sync::Arc;
 use iceberg::spec::{FormatVersion, NestedFieldRef, PrimitiveType, Schema, Transform, Type, UnboundPartitionSpec};
 use polynya_catalog::NewTable;
 
-use super::name::{require_schema, schema_name, table_exists, table_reference};
+use super::name::{require_create, schema_name, table_exists, table_reference};
+use crate::access::{Object, Privilege};
 use crate::names::namespace;
 use crate::statement::{CreateSchema, CreateTable, PartitionBy};
 use crate::{Engine, Error, Result, Session, TableName};
 
 pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session: &Session) -> Result<&'static str> {
-    let (catalog_name, schema) = schema_name(engine, &create.schema, session)?;
-    let catalog = engine.catalog(&catalog_name)?;
+    let access = engine.access(session).await?;
+    let (catalog_name, schema) = schema_name(engine, &create.schema, session, &access)?;
+    // Before a privilege is asked for: a catalog that is hidden is not there.
+    engine.catalog(&catalog_name, &access)?;
+    access.require(Privilege::Create, Object::Catalog(&catalog_name))?;
+    let catalog = engine.whole_catalog(&catalog_name)?;
     let properties = create.properties.into_iter().collect();
     match catalog.create_namespace(&namespace(&schema)?, properties).await {
         Ok(()) => Ok("CREATE SCHEMA"),
@@ -26,11 +31,12 @@ pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session
 }
 
 pub(super) async fn create_table(engine: &Arc<Engine>, create: CreateTable, session: &Session) -> Result<&'static str> {
-    let mut name = engine.resolve_name(&table_reference(&create.table)?, session)?;
-    let catalog = engine.catalog(&name.catalog)?;
-    name.schema = require_schema(catalog.as_ref(), &name.schema).await?;
+    let access = engine.access(session).await?;
+    let name = engine.resolve_name(&table_reference(&create.table)?, session)?;
+    let name = require_create(engine, &name, &access).await?;
+    let catalog = engine.whole_catalog(&name.catalog)?;
     let exists = || Error::AlreadyExists { kind: "table", name: name.to_string() };
-    if table_exists(engine, &name).await? {
+    if table_exists(engine, &name, &access).await? {
         return if create.if_not_exists { Ok("CREATE TABLE") } else { Err(exists()) };
     }
     let schema = schema(create.columns)?;

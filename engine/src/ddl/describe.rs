@@ -18,7 +18,7 @@ pub(super) fn schema() -> SchemaRef {
 
 pub(super) async fn describe(engine: &Engine, table: &ObjectName, session: &Session) -> Result<RecordBatch> {
     let name = engine.resolve_name(&table_reference(table)?, session)?;
-    let (_, table) = engine.load_table(&name).await?;
+    let (_, table) = engine.load_table(&name, &engine.access(session).await?).await?;
     let metadata = &table.metadata;
     let rows = metadata.current_schema().as_struct().fields().iter().map(|field| {
         let nullable = if field.required { "NO" } else { "YES" };

@@ -1,4 +1,4 @@
-//! Runs what is neither a query nor an INSERT: CREATE, DROP, ALTER, SHOW, DESCRIBE, USE, SET, RESET.
+//! Runs what is neither a query nor an INSERT: CREATE, DROP, ALTER, SHOW, DESCRIBE, USE, SET, RESET, GRANT, REVOKE.
 //!
 //! In: a parsed statement. Out: rows that are in memory already, or word that it is done. Only the catalog and the
 //! session change here; rows are written by `write`.
@@ -6,6 +6,7 @@
 mod create;
 mod describe;
 mod drop;
+mod grant;
 mod name;
 mod session;
 mod show;
@@ -17,7 +18,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
 pub(crate) use create::{format_version, new_table};
-pub(crate) use name::{table_exists, table_reference};
+pub(crate) use name::{require_create, table_exists, table_reference};
 
 use crate::query::QueryContext;
 use crate::statement::{Show, Statement};
@@ -48,6 +49,10 @@ pub(crate) async fn execute(
         Statement::RenameTable { from, to, if_exists } => {
             drop::rename_table(engine, &from, &to, if_exists, session).await?
         }
+        Statement::Access(statement) => match grant::execute(engine, statement, session).await? {
+            grant::Outcome::Done(tag) => tag,
+            grant::Outcome::Rows(batch) => return rows(query, batch),
+        },
         Statement::Use(chosen) => session::use_(engine, chosen, session).await?,
         Statement::Set { name, value } => session::set(engine, &name, &value, session)?,
         Statement::Reset { name } => session::reset(engine, name.as_deref(), session)?,
@@ -65,6 +70,10 @@ pub(crate) fn describe(statement: &Statement) -> Description {
     let schema = match statement {
         Statement::Describe { .. } => describe::schema(),
         Statement::Show(show) => show_schema(show),
+        Statement::Access(statement) => match grant::schema(statement) {
+            Some(schema) => schema,
+            None => return Description::update(),
+        },
         _ => return Description::update(),
     };
     Description { kind: StatementKind::Query, schema, parameters: Arc::new(Schema::empty()) }
@@ -76,7 +85,7 @@ fn rows(query: &Arc<QueryContext>, batch: RecordBatch) -> Result<Answer> {
 
 async fn show_rows(engine: &Arc<Engine>, show: Show, session: &Session) -> Result<RecordBatch> {
     match show {
-        Show::Catalogs { like } => show::catalogs(engine, like.as_deref()),
+        Show::Catalogs { like } => show::catalogs(engine, like.as_deref(), session).await,
         Show::Schemas { catalog, like } => show::schemas(engine, catalog.as_ref(), like.as_deref(), session).await,
         Show::Tables { schema, like } => show::tables(engine, schema.as_ref(), like.as_deref(), session).await,
         Show::Columns { table } => describe::describe(engine, &table, session).await,

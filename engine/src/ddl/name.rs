@@ -1,10 +1,13 @@
 //! Names in definitions: what is not quoted is lower-cased when it is created, and matched without regard to case
 //! when it is looked up.
 
+use std::sync::Arc;
+
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use polynya_catalog::{Catalog, Error as CatalogError};
 
+use crate::access::{Access, Object, Privilege};
 use crate::names::{match_schema, namespace};
 use crate::{Engine, Error, Result, Session, TableName};
 
@@ -25,11 +28,16 @@ pub(crate) fn table_reference(name: &ObjectName) -> Result<TableReference> {
 ///
 /// # Errors
 /// If the name has more than two parts, or its catalog is not there.
-pub(super) fn schema_name(engine: &Engine, name: &ObjectName, session: &Session) -> Result<(String, String)> {
+pub(super) fn schema_name(
+    engine: &Engine,
+    name: &ObjectName,
+    session: &Session,
+    access: &Arc<Access>,
+) -> Result<(String, String)> {
     match parts(name)?.as_slice() {
         [schema] => Ok((engine.current_catalog(session)?, schema.clone())),
         [catalog, schema] => {
-            engine.catalog(catalog)?;
+            engine.catalog(catalog, access)?;
             Ok((catalog.clone(), schema.clone()))
         }
         _ => Err(too_many_parts(name, "catalog.schema")),
@@ -82,9 +90,21 @@ pub(super) async fn require_schema(catalog: &dyn Catalog, schema: &str) -> Resul
     Err(Error::NotFound { kind: "schema", name: format!("{}.{schema}", catalog.name()), hint })
 }
 
-/// Whether there is a table of that name, or one that differs only in case.
-pub(crate) async fn table_exists(engine: &Engine, name: &TableName) -> Result<bool> {
-    match engine.load_table(name).await {
+/// The name of a table that the caller may create, in the schema's own letters.
+///
+/// # Errors
+/// If there is no such schema, for the caller, or the caller may not create tables in it.
+pub(crate) async fn require_create(engine: &Engine, name: &TableName, access: &Arc<Access>) -> Result<TableName> {
+    let catalog = engine.catalog(&name.catalog, access)?;
+    let schema = require_schema(catalog.as_ref(), &name.schema).await?;
+    access.require(Privilege::Create, Object::Schema(&name.catalog, &schema))?;
+    Ok(TableName { schema, ..name.clone() })
+}
+
+/// Whether there is a table of that name, or one that differs only in case. Those who may create tables are told also of tables
+/// that are hidden from them: a name can be taken only once.
+pub(crate) async fn table_exists(engine: &Engine, name: &TableName, access: &Access) -> Result<bool> {
+    match engine.load_table(name, &Arc::new(Access::unrestricted(access.user()))).await {
         Ok(_) => Ok(true),
         Err(Error::NotFound { kind: "table" | "schema", .. }) => Ok(false),
         Err(other) => Err(other),

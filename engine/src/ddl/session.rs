@@ -1,10 +1,13 @@
 //! USE, SET, RESET and SHOW of settings: they change or show one session and nothing else.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionConfig;
 
 use super::name::{existing_schema, normalized, require_schema, schema_name};
 use super::show::text_rows;
+use crate::access::Access;
 use crate::information_schema::INFORMATION_SCHEMA;
 use crate::names::did_you_mean;
 use crate::statement::Use;
@@ -30,27 +33,34 @@ const SERVER_ONLY: [&str; 3] = [
 ];
 
 pub(super) async fn use_(engine: &Engine, chosen: Use, session: &Session) -> Result<&'static str> {
+    let access = &engine.access(session).await?;
     match chosen {
-        Use::Catalog(name) => use_catalog(engine, &normalized(&name), session)?,
+        Use::Catalog(name) => use_catalog(engine, &normalized(&name), session, access)?,
         Use::Schema(name) => {
-            let (catalog, schema) = schema_name(engine, &name, session)?;
-            use_schema(engine, &catalog, &schema, session).await?;
+            let (catalog, schema) = schema_name(engine, &name, session, access)?;
+            use_schema(engine, &catalog, &schema, session, access).await?;
         }
-        Use::Either(name) => use_either(engine, &normalized(&name), session).await?,
+        Use::Either(name) => use_either(engine, &normalized(&name), session, access).await?,
     }
     Ok("USE")
 }
 
-fn use_catalog(engine: &Engine, catalog: &str, session: &Session) -> Result<()> {
-    engine.catalog(catalog)?;
+fn use_catalog(engine: &Engine, catalog: &str, session: &Session, access: &Arc<Access>) -> Result<()> {
+    engine.catalog(catalog, access)?;
     session.set_catalog(catalog);
     Ok(())
 }
 
-async fn use_schema(engine: &Engine, catalog_name: &str, schema: &str, session: &Session) -> Result<()> {
+async fn use_schema(
+    engine: &Engine,
+    catalog_name: &str,
+    schema: &str,
+    session: &Session,
+    access: &Arc<Access>,
+) -> Result<()> {
     let schema = match schema {
         INFORMATION_SCHEMA => schema.to_string(),
-        _ => require_schema(engine.catalog(catalog_name)?.as_ref(), schema).await?,
+        _ => require_schema(engine.catalog(catalog_name, access)?.as_ref(), schema).await?,
     };
     session.set_catalog(catalog_name);
     session.set_schema(schema);
@@ -58,16 +68,21 @@ async fn use_schema(engine: &Engine, catalog_name: &str, schema: &str, session: 
 }
 
 /// A schema of the current catalog comes first, as in other engines.
-async fn use_either(engine: &Engine, name: &str, session: &Session) -> Result<()> {
-    let is_catalog = engine.catalog(name).is_ok();
-    let Ok(current) = engine.current_catalog(session) else { return use_catalog(engine, name, session) };
+async fn use_either(engine: &Engine, name: &str, session: &Session, access: &Arc<Access>) -> Result<()> {
+    let is_catalog = engine.catalog(name, access).is_ok();
+    let Ok(current) = engine.current_catalog(session) else { return use_catalog(engine, name, session, access) };
     let found = match name {
         INFORMATION_SCHEMA => true,
-        _ => existing_schema(engine.catalog(&current)?.as_ref(), name).await?.is_some(),
+        _ => match engine.catalog(&current, access) {
+            Ok(current) => existing_schema(current.as_ref(), name).await?.is_some(),
+            // Hidden from the caller, who may mean another catalog.
+            Err(error) if !is_catalog => return Err(error),
+            Err(_) => false,
+        },
     };
     match (found, is_catalog) {
-        (false, true) => use_catalog(engine, name, session),
-        _ => use_schema(engine, &current, name, session).await,
+        (false, true) => use_catalog(engine, name, session, access),
+        _ => use_schema(engine, &current, name, session, access).await,
     }
 }
 

@@ -15,8 +15,9 @@ pub(super) const CATALOGS: [&str; 1] = ["catalog_name"];
 pub(super) const SCHEMAS: [&str; 2] = ["catalog_name", "schema_name"];
 pub(super) const TABLES: [&str; 4] = ["table_catalog", "table_schema", "table_name", "table_type"];
 
-pub(super) fn catalogs(engine: &Engine, like: Option<&str>) -> Result<RecordBatch> {
-    let names = engine.catalog_names().into_iter().filter(|name| matches(like, name));
+pub(super) async fn catalogs(engine: &Engine, like: Option<&str>, session: &Session) -> Result<RecordBatch> {
+    let access = engine.access(session).await?;
+    let names = engine.visible_catalog_names(&access).into_iter().filter(|name| matches(like, name));
     text_rows(&CATALOGS, names.map(|name| vec![Some(name)]).collect())
 }
 
@@ -31,7 +32,7 @@ pub(super) async fn schemas(
         Some([ObjectNamePart::Identifier(name)]) => normalized(name),
         Some(_) => return Err(Error::Invalid("SHOW SCHEMAS FROM takes the name of a catalog".to_string())),
     };
-    let catalog = engine.catalog(&catalog_name)?;
+    let catalog = engine.catalog(&catalog_name, &engine.access(session).await?)?;
     let schemas = all_namespaces(catalog.as_ref()).await?;
     let names = schemas.iter().map(|schema| schema.join(".")).filter(|name| matches(like, name));
     text_rows(&SCHEMAS, names.map(|name| vec![Some(catalog_name.clone()), Some(name)]).collect())
@@ -43,15 +44,16 @@ pub(super) async fn tables(
     like: Option<&str>,
     session: &Session,
 ) -> Result<RecordBatch> {
+    let access = engine.access(session).await?;
     let (catalog_name, schema) = match schema {
-        Some(schema) => schema_name(engine, schema, session)?,
+        Some(schema) => schema_name(engine, schema, session, &access)?,
         None => {
             let message = "no schema is selected: write SHOW TABLES FROM a schema, or choose one with USE";
             let schema = session.schema().ok_or_else(|| Error::Invalid(message.to_string()))?;
             (engine.current_catalog(session)?, schema)
         }
     };
-    let catalog = engine.catalog(&catalog_name)?;
+    let catalog = engine.catalog(&catalog_name, &access)?;
     let schema = require_schema(catalog.as_ref(), &schema).await?;
     let tables = catalog.list_tables(&namespace(&schema)?).await?;
     let rows = tables.into_iter().filter(|table| matches(like, table.name())).map(|table| {

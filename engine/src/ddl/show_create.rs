@@ -14,7 +14,7 @@ pub(super) const COLUMNS: [&str; 1] = ["create_table"];
 
 pub(super) async fn show_create_table(engine: &Engine, table: &ObjectName, session: &Session) -> Result<RecordBatch> {
     let name = engine.resolve_name(&table_reference(table)?, session)?;
-    let (name, table) = engine.load_table(&name).await?;
+    let (name, table) = engine.load_table(&name, &engine.access(session).await?).await?;
     text_rows(&COLUMNS, vec![vec![Some(create_table(&name, &table.metadata))]])
 }
 

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 use polynya_catalog::Catalog;
 
+use crate::access::Access;
 use crate::names::{TableName, did_you_mean};
 use crate::{Engine, Error, Result};
 
@@ -36,9 +37,9 @@ enum View {
 const VIEWS: [(&str, View); 4] =
     [("schemata", View::Schemata), ("tables", View::Tables), ("views", View::Views), ("columns", View::Columns)];
 
-/// The view that `name` names.
-pub(crate) fn table(engine: &Arc<Engine>, name: &TableName) -> Result<Arc<dyn TableProvider>> {
-    let catalog = engine.catalog(&name.catalog)?;
+/// The view that `name` names, of what the caller sees.
+pub(crate) fn table(engine: &Arc<Engine>, name: &TableName, access: &Arc<Access>) -> Result<Arc<dyn TableProvider>> {
+    let catalog = engine.catalog(&name.catalog, access)?;
     let Some((_, view)) = VIEWS.iter().find(|(view, _)| view.eq_ignore_ascii_case(&name.table)) else {
         let hint = did_you_mean(&name.table, VIEWS.iter().map(|(view, _)| (*view).to_owned()));
         return Err(Error::NotFound { kind: "table", name: name.to_string(), hint });

@@ -7,11 +7,15 @@
 
 mod column;
 mod create;
+mod grant;
 mod insert;
 mod length;
 mod session;
 mod show;
 mod table;
+
+pub(crate) use grant::{GrantObject, parse_grant};
+pub use grant::{AccessStatement, GivenPrivileges, GrantsOf};
 
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DFStatement};
 use datafusion::sql::sqlparser::ast::{Function, Ident, ObjectName, Query, SetExpr, Statement as SqlStatement};
@@ -85,6 +89,8 @@ pub enum Statement {
         /// The setting's dotted name.
         name: Option<String>,
     },
+    /// GRANT, REVOKE, CREATE ROLE, DROP ROLE, SHOW GRANTS, SHOW ROLES.
+    Access(AccessStatement),
 }
 
 impl Statement {
@@ -105,6 +111,7 @@ impl Statement {
             Self::Set { .. } => "SET",
             Self::Call(_) => "CALL",
             Self::Reset { .. } => "RESET",
+            Self::Access(statement) => statement.kind(),
         }
     }
 }
@@ -233,6 +240,9 @@ fn statement(parser: &mut DFParser<'_>) -> Result<Statement> {
     };
     let sql = &mut parser.parser;
     match first.keyword {
+        Keyword::GRANT | Keyword::REVOKE => grant::parse(sql),
+        Keyword::CREATE | Keyword::DROP if second_is(sql, "ROLE") => grant::parse_role(sql),
+        Keyword::SHOW if second_is(sql, "GRANTS") || second_is(sql, "ROLES") => grant::parse_show(sql),
         Keyword::INSERT => insert::parse(sql),
         Keyword::CREATE => create::parse(sql),
         Keyword::DROP => table::parse_drop(sql),
@@ -352,9 +362,17 @@ fn consume_word(parser: &mut Parser<'_>, word: &str) -> bool {
     found
 }
 
+/// Whether the word after the next is this one.
+fn second_is(parser: &Parser<'_>, word: &str) -> bool {
+    is_word(&parser.peek_nth_token_ref(1).token, word)
+}
+
 fn peek_word(parser: &Parser<'_>, word: &str) -> bool {
-    matches!(&parser.peek_token_ref().token,
-        Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    is_word(&parser.peek_token_ref().token, word)
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

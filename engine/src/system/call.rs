@@ -73,6 +73,7 @@ async fn evict(
         Some(other) => return Err(Error::Invalid(format!("tier => '{other}': expected 'memory' or 'all'"))),
     };
     let Some(table) = table else {
+        engine.access(session).await?.require_admin("forget what is in the cache for all")?;
         let entries = pages.entries_in_memory() as usize;
         caches.forget_metadata();
         return Ok(if memory_only {

@@ -1,6 +1,6 @@
 //! The schema `system`, in every catalog: what this server runs and holds. Tables show one moment, that of planning.
 //!
-//! A session sees its own tenant's queries; the cache is the server's.
+//! A session sees its own tenant's queries, of them the user's own unless the user is an admin; the cache is the server's.
 
 mod call;
 mod query_log;
@@ -20,6 +20,7 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{MemTable, TableProvider};
 
 use self::query_log::Record;
+use crate::access::Access;
 use crate::cluster::WorkerStatus;
 use crate::io::TierStats;
 use crate::names::{TableName, did_you_mean};
@@ -30,11 +31,21 @@ pub(crate) const SYSTEM: &str = "system";
 const TABLES: [&str; 5] = ["cache", "queries", "tasks", "tenants", "workers"];
 
 /// The table that `name` names, as it is now.
-pub(crate) async fn table(engine: &Engine, name: &TableName, session: &Session) -> Result<Arc<dyn TableProvider>> {
+pub(crate) async fn table(
+    engine: &Engine,
+    name: &TableName,
+    session: &Session,
+    access: &Access,
+) -> Result<Arc<dyn TableProvider>> {
+    let records = || {
+        let mut records = engine.query_log().of_tenant(session.tenant());
+        records.retain(|record| access.may_see_queries_of(&record.user));
+        records
+    };
     let columns = match name.table.to_lowercase().as_str() {
         "cache" => cache(&engine.scan_caches().data.pages.cache.stats()),
-        "queries" => queries(&engine.query_log().of_tenant(session.tenant())),
-        "tasks" => tasks(&engine.query_log().of_tenant(session.tenant())),
+        "queries" => queries(&records()),
+        "tasks" => tasks(&records()),
         "tenants" => tenants(engine, session.tenant()),
         "workers" => workers(&match engine.cluster() {
             Some(cluster) => cluster.status().await,

@@ -25,9 +25,11 @@ pub(crate) async fn create_table_as(
     session: &Session,
     query: &Arc<QueryContext>,
 ) -> Result<Completion> {
+    let access = engine.access(session).await?;
     let name = engine.resolve_name(&ddl::table_reference(&create.table)?, session)?;
+    let name = ddl::require_create(engine, &name, &access).await?;
     let done = |rows| Completion { query_id: query.id().to_string(), rows, tag: "CREATE TABLE".to_string() };
-    if ddl::table_exists(engine, &name).await? {
+    if ddl::table_exists(engine, &name, &access).await? {
         return match create.if_not_exists {
             true => Ok(done(Some(0))),
             false => Err(Error::AlreadyExists { kind: "table", name: name.to_string() }),
@@ -39,7 +41,7 @@ pub(crate) async fn create_table_as(
     let rows = run_query(engine, source, session, query).await?;
     let schema = crate::types::iceberg_schema(&rows.schema(), ddl::format_version(&create.properties)?)?;
     let new = ddl::new_table(&name, schema, &create.partitions, create.properties)?;
-    let catalog = engine.catalog(&name.catalog)?;
+    let catalog = engine.whole_catalog(&name.catalog)?;
     let (created, table) = CreatedTable::create(&catalog, &name, new).await?;
     let align = Box::new(|plan: &_, source: &_| Alignment::by_position(plan, &[], source));
     let written = append(engine, catalog.as_ref(), &table, rows, align, query).await;

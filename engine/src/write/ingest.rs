@@ -8,6 +8,7 @@ use polynya_catalog::Catalog;
 use super::align::Alignment;
 use super::append::{Align, append};
 use super::create_as::CreatedTable;
+use crate::access::{Access, Object, Privilege};
 use crate::query::QueryContext;
 use crate::{Engine, Error, Result, TableName, ddl, types};
 
@@ -33,21 +34,32 @@ pub(crate) async fn ingest(
     name: &TableName,
     mode: IngestMode,
     rows: SendableRecordBatchStream,
+    access: &Arc<Access>,
     query: &Arc<QueryContext>,
 ) -> Result<u64> {
     let exists = match mode {
         IngestMode::Append => true,
-        _ => ddl::table_exists(engine, name).await?,
+        _ => exists(engine, name, access).await?,
     };
     match (mode, exists) {
         (IngestMode::Append | IngestMode::CreateAppend, true) => {
-            let (name, table) = engine.load_table(name).await?;
-            let catalog = engine.catalog(&name.catalog)?;
+            let (name, table) = engine.load_table(name, access).await?;
+            access.require(Privilege::Insert, Object::Table(&name))?;
+            let catalog = engine.whole_catalog(&name.catalog)?;
             append(engine, catalog.as_ref(), &table, rows, by_name(), query).await
         }
         (IngestMode::Create, true) => Err(Error::AlreadyExists { kind: "table", name: name.to_string() }),
-        (IngestMode::Replace, true) => replace(engine, name, rows, query).await,
-        (_, false) => create(engine, name, rows, query).await,
+        (IngestMode::Replace, true) => replace(engine, name, rows, access, query).await,
+        (_, false) => create(engine, &ddl::require_create(engine, name, access).await?, rows, query).await,
+    }
+}
+
+/// Whether the caller sees such a table.
+async fn exists(engine: &Arc<Engine>, name: &TableName, access: &Arc<Access>) -> Result<bool> {
+    match engine.load_table(name, access).await {
+        Ok(_) => Ok(true),
+        Err(Error::NotFound { kind: "table" | "schema", .. }) => Ok(false),
+        Err(other) => Err(other),
     }
 }
 
@@ -61,7 +73,7 @@ async fn create(
     rows: SendableRecordBatchStream,
     query: &Arc<QueryContext>,
 ) -> Result<u64> {
-    let catalog = engine.catalog(&name.catalog)?;
+    let catalog = engine.whole_catalog(&name.catalog)?;
     let schema = types::iceberg_schema(&rows.schema(), ddl::format_version(&[])?)?;
     let (created, table) = CreatedTable::create(&catalog, name, ddl::new_table(name, schema, &[], Vec::new())?).await?;
     let written = append(engine, catalog.as_ref(), &table, rows, by_name(), query).await;
@@ -73,12 +85,15 @@ async fn replace(
     engine: &Arc<Engine>,
     name: &TableName,
     rows: SendableRecordBatchStream,
+    access: &Arc<Access>,
     query: &Arc<QueryContext>,
 ) -> Result<u64> {
-    let (old, _) = engine.load_table(name).await?;
+    let (old, _) = engine.load_table(name, access).await?;
+    access.require(Privilege::Drop, Object::Table(&old))?;
+    let old = ddl::require_create(engine, &old, access).await?;
     let new = TableName { table: format!("{}__new_{}", old.table, uuid::Uuid::now_v7().simple()), ..old.clone() };
     let written = create(engine, &new, rows, query).await?;
-    let catalog = engine.catalog(&old.catalog)?;
+    let catalog = engine.whole_catalog(&old.catalog)?;
     swap(catalog.as_ref(), &old, &new).await?;
     Ok(written)
 }

@@ -13,6 +13,7 @@ use super::align::{Alignment, target_fields};
 use super::append::append;
 use super::plan::WritePlan;
 use super::value_rows::mean_columns;
+use crate::access::{Object, Privilege};
 use crate::ddl::table_reference;
 use crate::query::QueryContext;
 use crate::statement::Insert;
@@ -29,8 +30,10 @@ pub(crate) async fn insert(
     query: &Arc<QueryContext>,
 ) -> Result<Completion> {
     let asked = engine.resolve_name(&table_reference(&insert.table)?, session)?;
-    let (name, table) = engine.load_table(&asked).await?;
-    let catalog = engine.catalog(&name.catalog)?;
+    let access = engine.access(session).await?;
+    let (name, table) = engine.load_table(&asked, &access).await?;
+    access.require(Privilege::Insert, Object::Table(&name))?;
+    let catalog = engine.whole_catalog(&name.catalog)?;
     let plan = WritePlan::new(&table, 1)?;
     let Insert { columns, source, .. } = insert;
     let rows = match source {

@@ -12,7 +12,7 @@ use crate::lake::Lake;
 
 async fn files(lake: &Lake, table: &str) -> (Table, Vec<DataFile>) {
     let ident = TableIdent::from_strs(["s", table]).unwrap();
-    let table = lake.engine.catalog("lake").unwrap().load_table(&ident).await.unwrap();
+    let table = lake.engine.whole_catalog("lake").unwrap().load_table(&ident).await.unwrap();
     let cache = polynya_catalog::MetadataCache::new(1 << 20);
     let mut files = Vec::new();
     if let Some(snapshot) = table.metadata.current_snapshot() {

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod access;
 mod admission;
 mod data_files;
 mod definitions;

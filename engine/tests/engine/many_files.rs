@@ -31,7 +31,7 @@ pub(crate) async fn create(folder: &Path, manifests: i32, files: i32) {
     let columns = "id BIGINT NOT NULL, day DATE NOT NULL, note VARCHAR";
     let properties = "\"commit.manifest-merge.enabled\" = 'false'";
     run(&engine, &session, &format!("CREATE TABLE many ({columns}) PARTITIONED BY (day) WITH ({properties})")).await;
-    let catalog = engine.catalog("lake").unwrap();
+    let catalog = engine.whole_catalog("lake").unwrap();
     let ident = TableIdent::new(NamespaceIdent::new("s".to_owned()), "many".to_owned());
     let mut table = catalog.load_table(&ident).await.unwrap();
     for day in 0..manifests {

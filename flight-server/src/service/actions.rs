@@ -147,7 +147,8 @@ impl Inner {
         let plain = name.to_lowercase();
         match (plain.as_str(), text) {
             (CATALOG, Some(catalog)) => {
-                let known = self.engine.catalog_names();
+                let access = self.engine.access(session).await.map_err(|error| option_error(&error))?;
+                let known = self.engine.visible_catalog_names(&access);
                 let found = known.into_iter().find(|name| name.eq_ignore_ascii_case(&catalog));
                 session.set_catalog(found.ok_or(OptionErrorValue::InvalidValue)?);
             }

@@ -11,7 +11,7 @@ use arrow_flight::sql::metadata::{GetCatalogsBuilder, GetDbSchemasBuilder, GetTa
 use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetTables};
 use futures::{StreamExt, TryStreamExt, stream};
 use polynya_catalog::{Catalog, NamespaceIdent, TableIdent};
-use polynya_engine::Error;
+use polynya_engine::{Access, Error, Session};
 use tonic::Status;
 
 use super::{Inner, not_offered, type_info};
@@ -41,12 +41,13 @@ impl Inner {
         })
     }
 
-    /// The result of a metadata command.
-    pub(super) async fn metadata(&self, command: Command) -> Result<RecordBatch, Status> {
+    /// The result of a metadata command, of what the caller sees.
+    pub(super) async fn metadata(&self, command: Command, session: &Session) -> Result<RecordBatch, Status> {
+        let access = &self.engine.access(session).await.map_err(|error| engine_status(&error, None))?;
         match command {
-            Command::CommandGetCatalogs(_) => self.catalogs(),
-            Command::CommandGetDbSchemas(command) => self.schemas(command).await,
-            Command::CommandGetTables(command) => self.tables(command).await,
+            Command::CommandGetCatalogs(_) => self.catalogs(access),
+            Command::CommandGetDbSchemas(command) => self.schemas(command, access).await,
+            Command::CommandGetTables(command) => self.tables(command, access).await,
             Command::CommandGetTableTypes(_) => Ok(table_types()),
             Command::CommandGetSqlInfo(command) => command.into_builder(&self.sql_info).build().map_err(flight_status),
             Command::CommandGetXdbcTypeInfo(command) => {
@@ -61,14 +62,15 @@ impl Inner {
         }
     }
 
-    fn catalogs(&self) -> Result<RecordBatch, Status> {
+    fn catalogs(&self, access: &Access) -> Result<RecordBatch, Status> {
         let mut builder = GetCatalogsBuilder::new();
-        self.engine.catalog_names().into_iter().for_each(|name| builder.append(name));
+        self.engine.visible_catalog_names(access).into_iter().for_each(|name| builder.append(name));
         builder.build().map_err(flight_status)
     }
 
-    async fn schemas(&self, command: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
-        let found = self.find_schemas(command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref()).await?;
+    async fn schemas(&self, command: CommandGetDbSchemas, access: &Arc<Access>) -> Result<RecordBatch, Status> {
+        let (catalog, pattern) = (command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref());
+        let found = self.find_schemas(catalog, pattern, access).await?;
         let mut builder = GetDbSchemasBuilder::from(command);
         for (catalog, namespace) in &found {
             builder.append(catalog.name(), dotted(namespace));
@@ -76,12 +78,15 @@ impl Inner {
         builder.build().map_err(flight_status)
     }
 
-    async fn tables(&self, command: CommandGetTables) -> Result<RecordBatch, Status> {
+    async fn tables(&self, command: CommandGetTables, access: &Arc<Access>) -> Result<RecordBatch, Status> {
         let include_schema = command.include_schema;
         let wanted = command.table_types.is_empty() || command.table_types.iter().any(|kind| kind == TABLE);
-        let tables = if wanted { self.find_tables(&command).await? } else { Vec::new() };
+        let tables = if wanted { self.find_tables(&command, access).await? } else { Vec::new() };
         let described = tables.into_iter().map(|(catalog, table)| async move {
-            let schema = if include_schema { self.table_schema(&catalog, &table).await } else { Schema::empty() };
+            let schema = match include_schema {
+                true => self.table_schema(&catalog, &table, access).await,
+                false => Schema::empty(),
+            };
             Ok::<_, Status>((catalog, table, schema))
         });
         let mut builder = GetTablesBuilder::from(command);
@@ -97,9 +102,11 @@ impl Inner {
         &self,
         catalog: Option<&str>,
         pattern: Option<&str>,
+        access: &Arc<Access>,
     ) -> Result<Vec<(Arc<dyn Catalog>, NamespaceIdent)>, Status> {
-        let names = self.engine.catalog_names().into_iter().filter(|name| catalog.is_none_or(|wanted| wanted == name));
-        let catalogs = names.map(|name| self.engine.catalog(&name)).collect::<Result<Vec<_>, _>>();
+        let names = self.engine.visible_catalog_names(access).into_iter();
+        let names = names.filter(|name| catalog.is_none_or(|wanted| wanted == name));
+        let catalogs = names.map(|name| self.engine.catalog(&name, access)).collect::<Result<Vec<_>, _>>();
         let catalogs = catalogs.map_err(|error| engine_status(&error, None))?;
         let asked = catalogs.into_iter().map(|catalog| async move {
             let namespaces = all_namespaces(catalog.as_ref()).await?;
@@ -110,10 +117,14 @@ impl Inner {
         Ok(found.into_iter().flatten().filter(|(_, namespace)| matches(namespace)).collect())
     }
 
-    async fn find_tables(&self, command: &CommandGetTables) -> Result<Vec<(String, TableIdent)>, Status> {
+    async fn find_tables(
+        &self,
+        command: &CommandGetTables,
+        access: &Arc<Access>,
+    ) -> Result<Vec<(String, TableIdent)>, Status> {
         let pattern = command.table_name_filter_pattern.as_deref();
-        let schemas =
-            self.find_schemas(command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref()).await?;
+        let (catalog, schemas) = (command.catalog.as_deref(), command.db_schema_filter_pattern.as_deref());
+        let schemas = self.find_schemas(catalog, schemas, access).await?;
         let asked = schemas.into_iter().map(|(catalog, namespace)| async move {
             let tables = match catalog.list_tables(&namespace).await {
                 // Dropped since it was listed.
@@ -129,8 +140,8 @@ impl Inner {
 
     /// A table's columns as its queries give them. A table that cannot be read is listed without columns: one broken
     /// table must not hide the others from a client that draws a tree.
-    async fn table_schema(&self, catalog: &str, table: &TableIdent) -> Schema {
-        match self.engine.table_schema(catalog, table).await {
+    async fn table_schema(&self, catalog: &str, table: &TableIdent, access: &Arc<Access>) -> Schema {
+        match self.engine.table_schema(catalog, table, access).await {
             Ok(schema) => annotated(&wire_schema(&schema), catalog, table),
             Err(error) => {
                 tracing::warn!(catalog, table = %table, error = chain(&error), "a table is listed without its columns");

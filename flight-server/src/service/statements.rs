@@ -139,7 +139,7 @@ impl Inner {
                 }
             }
             command => {
-                let batch = self.metadata(command).await?;
+                let batch = self.metadata(command, &caller.session).await?;
                 fetch::batch(batch)
             }
         }
