@@ -36,6 +36,7 @@ mod system;
 mod trace;
 pub mod types;
 mod urls;
+mod wire_options;
 mod write;
 
 pub use answer::{Answer, Completion, Description, RowStream, StatementKind};
@@ -54,4 +55,5 @@ pub use settings::{
     AdmissionSettings, CacheSettings, ExecutionSettings, MemorySettings, PriceSettings, Settings, WorkerSettings,
 };
 pub use trace::TraceContext;
+pub use wire_options::{WireCompression, WireOptions};
 pub use write::IngestMode;
