@@ -23,7 +23,7 @@ async fn a_failed_statement_tells_the_query_that_the_log_knows() {
 #[tokio::test]
 async fn a_statement_that_cannot_be_prepared_tells_its_query_too() {
     let mut harness = Harness::start().await;
-    let request = ActionCreatePreparedStatementRequest { query: "SELECT FROM WHERE".to_owned(), transaction_id: None };
+    let request = ActionCreatePreparedStatementRequest { query: "SELEC 1".to_owned(), transaction_id: None };
     let refused = harness.action("CreatePreparedStatement", request.as_any().encode_to_vec()).await;
     let status = assert_refused(refused, Code::InvalidArgument, "Line: 1");
     assert_eq!(trailer(&status, "polynya-sqlstate"), "42601");
