@@ -92,7 +92,10 @@ impl ExtensionOptions for PolynyaOptions {
                 Some(timeout) => self.statement_timeout = (!timeout.is_zero()).then_some(timeout),
                 None => return wrong("expected a duration such as 500ms, 30s, 5m or 1h; 0 is no limit"),
             },
-            _ => return self.wire.set(key, value).map_err(|expected| DataFusionError::Configuration(expected.to_owned())),
+            _ => {
+                let outcome = self.wire.set(key, value);
+                return outcome.map_err(|expected| DataFusionError::Configuration(expected.to_owned()));
+            }
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ import csv
 import datetime
 import decimal
 import pathlib
+import re
+import textwrap
 
 import pyarrow as pa
 import pytest
@@ -12,7 +14,8 @@ from adbc_driver_flightsql import dbapi
 
 from services import Polynya, wait_until
 
-BENCHMARKS = pathlib.Path(__file__).parent.parent.parent / "benchmarks"
+ROOT = pathlib.Path(__file__).parent.parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 COOKIES = {"adbc.flight.sql.rpc.with_cookie_middleware": "true"}
 
 
@@ -275,6 +278,17 @@ def test_polars_reads_a_query(connection):
     polars = pytest.importorskip("polars")
     frame = polars.read_database("SELECT n_nationkey, n_name FROM lake.tpch_sf0_01.nation ORDER BY n_nationkey", connection)
     assert frame.shape == (25, 2) and frame["n_name"][0] == "ALGERIA"
+
+
+def test_the_page_about_python_runs_as_it_is_written(server):
+    pytest.importorskip("pandas")
+    pytest.importorskip("polars")
+    server.run("CREATE SCHEMA lake.shop")
+    first, *others = re.findall(r"```python\n(.*?)```", (ROOT / "docs/clients/python.md").read_text(), re.DOTALL)
+    code = first + "".join(textwrap.indent(block, "    ") for block in others)
+    exec(compile(code.replace("grpc://127.0.0.1:50051", server.url), "python.md", "exec"), {})
+    assert server.rows("SELECT count(*), max(amount) FROM lake.shop.orders") == [(3, 9.99)]
+    server.run("DROP SCHEMA lake.shop CASCADE")
 
 
 @pytest.mark.parametrize("query", sorted(path.stem for path in (BENCHMARKS / "queries").glob("q*.sql")))

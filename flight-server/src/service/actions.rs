@@ -14,11 +14,11 @@ use polynya_engine::{Session, StatementKind};
 use prost::Message;
 use tonic::{Code, Response, Status};
 
+use super::column_notes::result_schema;
 use super::session_messages::{
     CloseSessionResult, CloseSessionStatus, GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue,
     SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
 };
-use super::column_notes::result_schema;
 use super::{Inner, ServerStream, decode_command, no_transaction};
 use crate::prepared::Prepared;
 use crate::sessions::{Caller, expired_cookie, set_cookie};
