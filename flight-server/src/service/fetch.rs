@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
-use arrow_flight::utils::batches_to_flight_data;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use polynya_engine::{QueryContext, RowStream, WireOptions};
 use prost::Message;
@@ -159,15 +159,22 @@ impl Fetch {
         self.messages = None;
     }
 
-    /// The closing messages: no rows, and with the last what the query has used. Where dictionaries are sent, those of the
-    /// empty batch come before it, because a client may not have seen any yet.
+    /// The closing messages: no rows, and with the last what the query has used. Where dictionaries are sent, those of
+    /// the empty batch come before it, because a client may not have seen any yet.
     fn account(&self) -> Result<Vec<FlightData>, Status> {
-        let failed = |error: &arrow::error::ArrowError| arrow_status(error, Some(self.context.id()));
         let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
-        let mut messages = batches_to_flight_data(&self.schema, vec![empty]).map_err(|error| failed(&error))?;
-        let last = messages.pop().ok_or_else(|| Status::internal("an empty batch has no message"))?;
-        let mut closing: Vec<FlightData> = messages.into_iter().skip(1).collect();
-        closing.push(last.with_app_metadata(account_json(&self.context)));
+        let mut ids = DictionaryTracker::new(false);
+        // The encoder of the rows numbers dictionaries in the order of the columns, and only columns are dictionaries.
+        for field in self.schema.fields() {
+            if matches!(field.data_type(), DataType::Dictionary(..)) {
+                ids.next_dict_id();
+            }
+        }
+        let (options, mut context) = (IpcWriteOptions::default(), IpcWriteContext::default());
+        let encoded = IpcDataGenerator::default().encode(&empty, &mut ids, &options, &mut context);
+        let (dictionaries, last) = encoded.map_err(|error| arrow_status(&error, Some(self.context.id())))?;
+        let mut closing: Vec<FlightData> = dictionaries.into_iter().map(FlightData::from).collect();
+        closing.push(FlightData::from(last).with_app_metadata(account_json(&self.context)));
         Ok(closing)
     }
 }
