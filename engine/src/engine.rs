@@ -31,6 +31,7 @@ use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::statement::{self, Statement};
 use crate::system::{self, QueryLog};
 use crate::trace::TraceContext;
+use crate::wire_options::WireOptions;
 use crate::write::IngestMode;
 use crate::{Error, Result, Session, Settings, ddl, explain, functions, trace, types, write};
 
@@ -103,7 +104,8 @@ impl Engine {
     pub async fn query(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Answer> {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), sql);
-        let answer = self.run(sql, session, &query).await.map_err(|error| query.explain(error));
+        let answer = self.run(sql, session, &query).await;
+        let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
             Ok(Answer::Rows(_)) => {}
             Ok(Answer::Done(_)) => {
@@ -139,13 +141,22 @@ impl Engine {
     /// As [`Engine::query`] would have given before it ran anything.
     pub async fn describe(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Description> {
         let query = self.begin(session);
+        self.describe_for(sql, session, &query).await.map_err(|error| error.of_query(query.id()))
+    }
+
+    async fn describe_for(
+        self: &Arc<Self>,
+        sql: &str,
+        session: &Session,
+        query: &Arc<QueryContext>,
+    ) -> Result<Description> {
         let statement = statement::parse(sql)?;
-        trace::is(&query, statement.kind());
+        trace::is(query, statement.kind());
         match statement {
             Statement::Query(statement) => {
-                let tables = self.pin(&statement, session, &query).instrument(trace::pin(&query)).await?;
+                let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
                 let planning = self.logical_plan(statement, tables, session);
-                let (state, logical) = planning.instrument(trace::plan(&query)).await?;
+                let (state, logical) = planning.instrument(trace::plan(query)).await?;
                 // Analysis may change types. It fails where a parameter's type is not known.
                 let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
                 let schema = Arc::new(analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone());
@@ -182,13 +193,20 @@ impl Engine {
             Ok(access) => write::ingest(self, table, mode, rows, &access, &query).await,
             Err(error) => Err(error),
         };
-        let written = written.map_err(|error| query.explain(error));
+        let written = written.map_err(|error| query.explain(error).of_query(query.id()));
         self.pointers.forget();
         match &written {
             Ok(_) => query.end("FINISHED", None),
             Err(error) => query.end("FAILED", Some(error.to_string())),
         }
         written
+    }
+
+    /// How the session wants its results sent.
+    pub fn wire_options(&self, session: &Session) -> WireOptions {
+        let config = self.session_config(session).ok();
+        let options = config.and_then(|config| config.options().extensions.get::<PolynyaOptions>().cloned());
+        options.unwrap_or_default().wire
     }
 
     /// Carries scans between processes.

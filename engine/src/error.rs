@@ -122,6 +122,16 @@ pub enum Error {
     #[error("{0}")]
     Shared(#[source] Arc<Error>),
 
+    /// Another error, with the query that it ended.
+    #[error("{source}")]
+    OfQuery {
+        /// The query's id, as logs and `system.queries` have it.
+        query_id: String,
+        /// What went wrong.
+        #[source]
+        source: Box<Error>,
+    },
+
     // ---- Planning and execution.
     /// The query engine refused the plan or failed while running it.
     #[error("{}", describe(.0))]
@@ -142,6 +152,30 @@ impl Error {
     /// A feature that is not there yet.
     pub fn unsupported(what: impl Into<String>, feature: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into(), feature: feature.into() }
+    }
+
+    /// The same error, which tells its query; an error that tells one already is kept.
+    pub(crate) fn of_query(self, query_id: &str) -> Self {
+        match self {
+            Self::OfQuery { .. } => self,
+            other => Self::OfQuery { query_id: query_id.to_owned(), source: Box::new(other) },
+        }
+    }
+
+    /// The query that the error ended, if it was one.
+    pub fn query_id(&self) -> Option<&str> {
+        match self {
+            Self::OfQuery { query_id, .. } => Some(query_id),
+            _ => None,
+        }
+    }
+
+    /// What went wrong, without the query that it went wrong in.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::OfQuery { source, .. } => source.root(),
+            other => other,
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod system;
 mod trace;
 pub mod types;
 mod urls;
+mod wire_options;
 mod write;
 
 pub use access::Access;
@@ -57,4 +58,5 @@ pub use settings::{
     RoleSettings, Settings, UserSettings, WorkerSettings,
 };
 pub use trace::TraceContext;
+pub use wire_options::{WireCompression, WireOptions};
 pub use write::IngestMode;

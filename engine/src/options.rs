@@ -8,6 +8,7 @@ use datafusion::common::DataFusionError;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 
 use crate::io::{CacheMode, IoLimits};
+use crate::wire_options::WireOptions;
 
 /// See the module. Each is described where it is listed.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ pub(crate) struct PolynyaOptions {
     pub(crate) execution: Execution,
     /// How long a statement may take, rows given included.
     pub(crate) statement_timeout: Option<Duration>,
+    pub(crate) wire: WireOptions,
 }
 
 /// Where a query runs.
@@ -90,7 +92,10 @@ impl ExtensionOptions for PolynyaOptions {
                 Some(timeout) => self.statement_timeout = (!timeout.is_zero()).then_some(timeout),
                 None => return wrong("expected a duration such as 500ms, 30s, 5m or 1h; 0 is no limit"),
             },
-            _ => return wrong("there is no such setting"),
+            _ => {
+                let outcome = self.wire.set(key, value);
+                return outcome.map_err(|expected| DataFusionError::Configuration(expected.to_owned()));
+            }
         }
         Ok(())
     }
@@ -111,7 +116,7 @@ impl ExtensionOptions for PolynyaOptions {
             value,
             description,
         };
-        vec![
+        let mut entries = vec![
             entry(
                 CACHE,
                 Some(cache.to_owned()),
@@ -137,7 +142,9 @@ impl ExtensionOptions for PolynyaOptions {
                 Some(self.statement_timeout.map_or("0".to_owned(), |timeout| format!("{}ms", timeout.as_millis()))),
                 "A query that takes longer than this, such as 30s or 5m, is stopped; 0 is no limit",
             ),
-        ]
+        ];
+        entries.extend(self.wire.entries().into_iter().map(|(key, value, text)| entry(key, Some(value), text)));
+        entries
     }
 }
 

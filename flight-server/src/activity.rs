@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tonic::Status;
+use tonic::{Code, Status};
+
+use crate::status::status;
 
 /// The work in flight.
 #[derive(Debug, Clone)]
@@ -35,7 +37,8 @@ impl Activity {
     /// Starts a statement; refused while draining.
     pub(crate) fn start_statement(&self) -> Result<ActivityGuard, Status> {
         if self.state.borrow().draining {
-            return Err(Status::unavailable("the server is shutting down: connect again in a moment"));
+            let message = "the server is shutting down: connect again in a moment";
+            return Err(status(Code::Unavailable, "57P01", message, None));
         }
         Ok(self.start_stream())
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use polynya_engine::{QueryContext, RowStream};
+use polynya_engine::{QueryContext, RowStream, WireOptions};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -38,8 +38,8 @@ struct Pending {
 /// What a ticket stands for.
 #[derive(Debug)]
 pub(crate) enum Promised {
-    /// Rows, which run when they are fetched.
-    Rows(RowStream),
+    /// Rows, which run when they are fetched, and the form that was announced for them.
+    Rows(RowStream, WireOptions),
     /// A statement without rows, which ran when its ticket was made.
     Nothing,
 }
@@ -128,7 +128,7 @@ impl Results {
     /// The query of a result that waits to be fetched; none if it has no rows.
     pub(crate) fn waiting_query(&self, ticket: &str) -> Option<Arc<QueryContext>> {
         match &self.state.lock().pending.get(ticket)?.result {
-            Promised::Rows(rows) => Some(rows.context()),
+            Promised::Rows(rows, _) => Some(rows.context()),
             Promised::Nothing => None,
         }
     }

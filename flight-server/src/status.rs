@@ -24,6 +24,7 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 /// What went wrong, for a client.
 pub(crate) fn engine_status(error: &Error, query_id: Option<&str>) -> Status {
     let (code, sqlstate) = classify(error);
+    let query_id = query_id.or_else(|| error.query_id());
     match code {
         Code::Internal | Code::DataLoss | Code::Unavailable | Code::Unknown => {
             tracing::warn!(query_id, code = ?code, error = chain(error), "a statement failed");
@@ -53,6 +54,16 @@ pub(crate) fn unimplemented(message: impl Into<String>) -> Status {
 /// A request that only its sender can mend.
 pub(crate) fn invalid(message: impl Into<String>) -> Status {
     status(Code::InvalidArgument, "22023", message, None)
+}
+
+/// A message of a result that the client would not take, because a row or a dictionary is larger than it.
+pub(crate) fn too_large(message_bytes: usize, limit_bytes: u64, query_id: &str) -> Status {
+    let message = format!(
+        "a row of the result (or a dictionary) needs a message of {message_bytes} bytes, and the client takes at most \
+         {limit_bytes} (setting polynya.wire_message_bytes). Select shorter values, or, if the client is told to take \
+         larger messages, raise the limit with SET polynya.wire_message_bytes = …"
+    );
+    status(Code::ResourceExhausted, "54000", message, Some(query_id))
 }
 
 /// A request that is not a well-formed Flight SQL message.
@@ -113,6 +124,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::NoWorkers(_) => (Code::Unavailable, "57P03"),
         Error::DamagedFile { .. } => (Code::DataLoss, "XX001"),
         Error::Shared(shared) => classify(shared),
+        Error::OfQuery { source, .. } => classify(source),
         Error::Timeout(_) => (Code::DeadlineExceeded, "57014"),
         Error::Cancelled => (Code::Cancelled, "57014"),
         Error::Settings { .. } => (Code::FailedPrecondition, "F0000"),
@@ -148,7 +160,9 @@ fn classify_query(error: &datafusion::error::DataFusionError) -> (Code, &'static
     use datafusion::error::DataFusionError as Df;
     match error.find_root() {
         Df::SQL(..) => (Code::InvalidArgument, "42601"),
-        Df::Plan(_) | Df::SchemaError(..) | Df::Configuration(_) => (Code::InvalidArgument, "42000"),
+        Df::SchemaError(error, _) => (Code::InvalidArgument, classify_names(error)),
+        Df::Plan(message) if message.starts_with("Invalid function") => (Code::InvalidArgument, "42883"),
+        Df::Plan(_) | Df::Configuration(_) => (Code::InvalidArgument, "42000"),
         Df::NotImplemented(_) => (Code::Unimplemented, "0A000"),
         Df::ResourcesExhausted(_) => (Code::ResourceExhausted, "53200"),
         Df::ObjectStore(_) | Df::IoError(_) => (Code::Unavailable, "58030"),
@@ -163,6 +177,16 @@ fn classify_query(error: &datafusion::error::DataFusionError) -> (Code, &'static
         },
         Df::ParquetError(_) => (Code::DataLoss, "58030"),
         _ => (Code::Internal, "XX000"),
+    }
+}
+
+/// What is wrong with a column's name.
+fn classify_names(error: &datafusion::common::SchemaError) -> &'static str {
+    use datafusion::common::SchemaError as Name;
+    match error {
+        Name::FieldNotFound { .. } => "42703",
+        Name::AmbiguousReference { .. } => "42702",
+        Name::DuplicateQualifiedField { .. } | Name::DuplicateUnqualifiedField { .. } => "42701",
     }
 }
 
@@ -207,6 +231,16 @@ mod tests {
         assert_eq!(status.message(), "catalog lake is unavailable (load table): connection refused");
         assert_eq!(status.metadata().get(SQLSTATE_TRAILER).unwrap(), "08006");
         assert_eq!(status.metadata().get(QUERY_ID_TRAILER).unwrap(), "q1");
+    }
+
+    #[test]
+    fn an_error_of_a_query_names_the_query_and_keeps_its_code() {
+        let lost = Error::NotFound { kind: "table", name: "s.t".into(), hint: String::new() };
+        let error = Error::OfQuery { query_id: "q7".into(), source: Box::new(lost) };
+        let status = engine_status(&error, None);
+        assert_eq!((status.code(), status.message()), (Code::NotFound, "table s.t does not exist"));
+        assert_eq!(status.metadata().get(SQLSTATE_TRAILER).unwrap(), "42P01");
+        assert_eq!(status.metadata().get(QUERY_ID_TRAILER).unwrap(), "q7");
     }
 
     #[test]

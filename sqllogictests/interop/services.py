@@ -183,15 +183,15 @@ class Proxy:
 
 
 class Polynya:
-    """A server process, as a user starts it. `sections` are further tables of the settings, such as cache."""
+    """A server process, as a user starts it. `server` adds to that table of the settings; `sections` are further tables, such as cache."""
 
-    def __init__(self, folder, catalogs, **sections):
+    def __init__(self, folder, catalogs, server=None, **sections):
         self.port = free_port()
         self.url = f"grpc://127.0.0.1:{self.port}"
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "polynya.toml"
-        text = toml(catalogs, listen=f"127.0.0.1:{self.port}", default_catalog=next(iter(catalogs)))
+        text = toml(catalogs, listen=f"127.0.0.1:{self.port}", default_catalog=next(iter(catalogs)), **(server or {}))
         for section, settings in sections.items():
             text += f"\n[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
         self.config.write_text(text)

@@ -1,4 +1,4 @@
-//! Installs what the tests need and cargo does not bring: a Python environment and PostgreSQL.
+//! Installs what the tests need and cargo does not bring: a Python environment and PostgreSQL. A JDK and Maven must be there.
 //!
 //! Everything is pinned, lives below the target folder (except Debian's packages), and is reused when it is there. A stamp file with the
 //! requirements inside tells whether the Python environment is complete and current.
@@ -32,8 +32,22 @@ impl Programs {
 
 /// Installs whatever is missing.
 pub(crate) fn programs() -> Result<Programs> {
+    java()?;
     let venv = python_environment()?;
     Ok(Programs { python: venv.join("bin/python"), weed: venv.join("bin/weed"), postgres_bin: postgres()? })
+}
+
+/// The JDBC driver is tested with the machine's own JDK and Maven, because neither is in a registry that we could pin.
+fn java() -> Result<()> {
+    for (program, flag) in [("java", "-version"), ("mvn", "-version")] {
+        let found = Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success());
+        ensure!(
+            found,
+            "{program} is not there, and the tests of the JDBC driver need JDK 17 or newer and Maven 3.8 or newer (on Debian: \
+             apt-get install openjdk-17-jdk-headless maven)"
+        );
+    }
+    Ok(())
 }
 
 fn python_environment() -> Result<PathBuf> {

@@ -140,7 +140,7 @@ fn full_name(config: &SessionConfig, name: &str) -> Result<String> {
         Some(short) => short.to_string(),
         None => key,
     };
-    let hint = did_you_mean(&name, keys.into_iter().map(short));
+    let hint = did_you_mean(&short(name.clone()), keys.into_iter().map(short));
     let hint = if hint.is_empty() { ": SHOW ALL lists the settings".to_string() } else { hint };
     Err(Error::NotFound { kind: "setting", name, hint })
 }

@@ -10,6 +10,7 @@ mod create;
 mod grant;
 mod insert;
 mod length;
+mod place;
 mod session;
 mod show;
 mod table;
@@ -220,6 +221,13 @@ pub enum Use {
 /// [`Error::Syntax`] with the place, [`Error::Unsupported`] with the statement's name, [`Error::Invalid`] if there is
 /// no statement or more than one.
 pub fn parse(sql: &str) -> Result<Statement> {
+    parse_text(sql).map_err(|error| match error {
+        Error::Syntax { message } => Error::Syntax { message: place::shown(sql, message) },
+        other => other,
+    })
+}
+
+fn parse_text(sql: &str) -> Result<Statement> {
     let dialect = GenericDialect {};
     let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
     length::check(&tokens)?;

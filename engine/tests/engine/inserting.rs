@@ -218,7 +218,8 @@ async fn ingest_matches_columns_by_name() {
     };
     assert!(ingest(IngestMode::Append, &[1]).await.is_err(), "there is no table yet");
     assert_eq!(ingest(IngestMode::Create, &[1, 2]).await.unwrap(), 2);
-    assert!(matches!(ingest(IngestMode::Create, &[1]).await, Err(Error::AlreadyExists { .. })));
+    let error = ingest(IngestMode::Create, &[1]).await.unwrap_err();
+    assert!(matches!(error.root(), Error::AlreadyExists { .. }), "{error:?}");
     assert_eq!(ingest(IngestMode::Append, &[3]).await.unwrap(), 1);
     assert_eq!(ingest(IngestMode::CreateAppend, &[4]).await.unwrap(), 1);
     check(&lake, "SELECT id, name FROM t ORDER BY id", &["1 n", "2 n", "3 n", "4 n"]).await;

@@ -14,6 +14,7 @@ use polynya_engine::{Session, StatementKind};
 use prost::Message;
 use tonic::{Code, Response, Status};
 
+use super::column_notes::result_schema;
 use super::session_messages::{
     CloseSessionResult, CloseSessionStatus, GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue,
     SessionOptionValue, SetSessionOptionsRequest, SetSessionOptionsResult,
@@ -91,7 +92,10 @@ impl Inner {
         };
         // Drivers take an empty schema as "this is an update".
         let dataset_schema = match description.kind {
-            StatementKind::Query => encode(&wire_schema(&description.schema))?,
+            StatementKind::Query => {
+                let options = self.engine.wire_options(&caller.session);
+                encode(&result_schema(&description.schema, &options))?
+            }
             StatementKind::Update => Bytes::new(),
         };
         let parameter_schema = encode(&wire_schema(&description.parameters))?;
@@ -180,7 +184,7 @@ impl Inner {
 }
 
 fn option_error(error: &polynya_engine::Error) -> OptionErrorValue {
-    match error {
+    match error.root() {
         polynya_engine::Error::NotFound { .. } => OptionErrorValue::InvalidName,
         polynya_engine::Error::Internal(_) => OptionErrorValue::Error,
         _ => OptionErrorValue::InvalidValue,

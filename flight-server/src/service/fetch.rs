@@ -4,42 +4,63 @@
 //! would carry it as well, but several clients (arrow-rs among them) refuse messages without an IPC header, while all
 //! read empty batches. Dropping the stream stops the query.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow_flight::FlightData;
-use arrow_flight::encode::{FlightDataEncoder, FlightDataEncoderBuilder};
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoder, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
-use arrow_flight::utils::batches_to_flight_data;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use polynya_engine::{QueryContext, RowStream};
+use polynya_engine::{QueryContext, RowStream, WireOptions};
+use prost::Message;
 use tonic::{Code, Status};
 
 use super::ServerStream;
+use super::column_notes::result_schema;
 use crate::activity::ActivityGuard;
 use crate::results::Fetching;
-use crate::status::{arrow_status, engine_status, flight_status, status};
-use crate::wire::{MESSAGE_TARGET_BYTES, split, to_wire, wire_schema};
+use crate::status::{arrow_status, engine_status, flight_status, status, too_large};
+use crate::wire::{MESSAGE_TARGET_BYTES, split, to_wire, wire_schema, write_options};
 
-/// The rows of a query, as they are made.
-pub(super) fn rows(rows: RowStream, fetching: Fetching, running: ActivityGuard) -> ServerStream<FlightData> {
-    let schema = wire_schema(&rows.schema());
+/// The rows of a query, as they are made, in the form that was announced for them.
+pub(super) fn rows(
+    rows: RowStream,
+    options: WireOptions,
+    fetching: Fetching,
+    running: ActivityGuard,
+) -> Result<ServerStream<FlightData>, Status> {
+    let schema = result_schema(&rows.schema(), &options);
     let context = rows.context();
-    let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context));
-    let messages = encoder(Arc::clone(&schema), batches);
-    let fetch =
-        Fetch { messages: Some(messages), schema, context, outcome: Outcome::Abandoned, fetching, _running: running };
-    stream::unfold(fetch, |mut fetch| async move {
+    let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context), options.message_bytes_max);
+    let written = write_options(options.compression).map_err(|error| arrow_status(&error, Some(context.id())))?;
+    let dictionaries = match options.dictionaries {
+        true => DictionaryHandling::Resend,
+        false => DictionaryHandling::Hydrate,
+    };
+    let messages = builder(Arc::clone(&schema)).with_options(written).with_dictionary_handling(dictionaries);
+    let fetch = Fetch {
+        messages: Some(messages.build(batches)),
+        closing: VecDeque::new(),
+        message_bytes_max: options.message_bytes_max,
+        schema,
+        context,
+        outcome: Outcome::Abandoned,
+        fetching,
+        _running: running,
+    };
+    let stream = stream::unfold(fetch, |mut fetch| async move {
         let item = fetch.next().await?;
         Some((item, fetch))
-    })
-    .boxed()
+    });
+    Ok(stream.boxed())
 }
 
 /// The stream of a statement that gives no rows: an empty schema.
 pub(super) fn nothing() -> ServerStream<FlightData> {
-    encoder(Arc::new(Schema::empty()), stream::empty()).map_err(flight_status).boxed()
+    builder(Arc::new(Schema::empty())).build(stream::empty()).map_err(flight_status).boxed()
 }
 
 /// One batch that is in memory already.
@@ -47,27 +68,27 @@ pub(super) fn batch(batch: RecordBatch) -> Result<ServerStream<FlightData>, Stat
     let schema = wire_schema(&batch.schema());
     let batch = to_wire(&batch, &schema).map_err(|error| arrow_status(&error, None))?;
     let pieces = split(batch, MESSAGE_TARGET_BYTES).into_iter().map(Ok);
-    Ok(encoder(schema, stream::iter(pieces)).map_err(flight_status).boxed())
+    Ok(builder(schema).build(stream::iter(pieces)).map_err(flight_status).boxed())
 }
 
 /// Batches arrive cut already, so the encoder must not cut them again by its coarser measure.
-fn encoder<S>(schema: SchemaRef, batches: S) -> FlightDataEncoder
-where
-    S: Stream<Item = Result<RecordBatch, FlightError>> + Send + 'static,
-{
-    FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(usize::MAX).build(batches)
+fn builder(schema: SchemaRef) -> FlightDataEncoderBuilder {
+    FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(usize::MAX)
 }
 
 fn wire_batches(
     rows: RowStream,
     schema: SchemaRef,
     context: Arc<QueryContext>,
+    message_bytes_max: u64,
 ) -> impl Stream<Item = Result<RecordBatch, FlightError>> + Send {
+    // A message has a header besides its rows, so these get half of it at most.
+    let target = usize::try_from(message_bytes_max / 2).unwrap_or(usize::MAX).min(MESSAGE_TARGET_BYTES);
     let failed = |status: Status| vec![Err(FlightError::Tonic(Box::new(status)))];
     rows.flat_map(move |batch| {
         let pieces = match batch {
             Ok(batch) => match to_wire(&batch, &schema) {
-                Ok(batch) => split(batch, MESSAGE_TARGET_BYTES).into_iter().map(Ok).collect(),
+                Ok(batch) => split(batch, target).into_iter().map(Ok).collect(),
                 Err(error) => failed(arrow_status(&error, Some(context.id()))),
             },
             Err(error) => failed(engine_status(&error, Some(context.id()))),
@@ -80,6 +101,9 @@ fn wire_batches(
 struct Fetch {
     /// The rows; gone, and the query with them, once the result has ended in any way.
     messages: Option<FlightDataEncoder>,
+    /// What is left to send after the rows.
+    closing: VecDeque<FlightData>,
+    message_bytes_max: u64,
     schema: SchemaRef,
     context: Arc<QueryContext>,
     outcome: Outcome,
@@ -99,7 +123,7 @@ enum Outcome {
 
 impl Fetch {
     async fn next(&mut self) -> Option<Result<FlightData, Status>> {
-        let messages = self.messages.as_mut()?;
+        let Some(messages) = self.messages.as_mut() else { return self.closing.pop_front().map(Ok) };
         let next = tokio::select! {
             biased;
             () = self.fetching.cancelled.cancelled() => {
@@ -110,6 +134,10 @@ impl Fetch {
             next = messages.next() => next,
         };
         match next {
+            Some(Ok(message)) if message.encoded_len() as u64 > self.message_bytes_max => {
+                self.end(Outcome::Failed);
+                Some(Err(too_large(message.encoded_len(), self.message_bytes_max, self.context.id())))
+            }
             Some(Ok(message)) => Some(Ok(message)),
             Some(Err(error)) => {
                 self.end(Outcome::Failed);
@@ -117,7 +145,11 @@ impl Fetch {
             }
             None => {
                 self.end(Outcome::Finished);
-                Some(self.account())
+                match self.account() {
+                    Ok(messages) => self.closing.extend(messages),
+                    Err(status) => return Some(Err(status)),
+                }
+                self.closing.pop_front().map(Ok)
             }
         }
     }
@@ -127,14 +159,23 @@ impl Fetch {
         self.messages = None;
     }
 
-    /// The closing message: no rows, and what the query has used.
-    fn account(&self) -> Result<FlightData, Status> {
-        let failed = |error: &arrow::error::ArrowError| arrow_status(error, Some(self.context.id()));
+    /// The closing messages: no rows, and with the last what the query has used. Where dictionaries are sent, those of
+    /// the empty batch come before it, because a client may not have seen any yet.
+    fn account(&self) -> Result<Vec<FlightData>, Status> {
         let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
-        let mut messages = batches_to_flight_data(&self.schema, vec![empty]).map_err(|error| failed(&error))?;
-        let message = messages.pop().ok_or_else(|| Status::internal("an empty batch has no message"))?;
-        let account = account_json(&self.context);
-        Ok(message.with_app_metadata(account))
+        let mut ids = DictionaryTracker::new(false);
+        // The encoder of the rows numbers dictionaries in the order of the columns, and only columns are dictionaries.
+        for field in self.schema.fields() {
+            if matches!(field.data_type(), DataType::Dictionary(..)) {
+                ids.next_dict_id();
+            }
+        }
+        let (options, mut context) = (IpcWriteOptions::default(), IpcWriteContext::default());
+        let encoded = IpcDataGenerator::default().encode(&empty, &mut ids, &options, &mut context);
+        let (dictionaries, last) = encoded.map_err(|error| arrow_status(&error, Some(self.context.id())))?;
+        let mut closing: Vec<FlightData> = dictionaries.into_iter().map(FlightData::from).collect();
+        closing.push(FlightData::from(last).with_app_metadata(account_json(&self.context)));
+        Ok(closing)
     }
 }
 

@@ -14,7 +14,8 @@ use polynya_catalog::{Catalog, NamespaceIdent, TableIdent};
 use polynya_engine::{Access, Error, Session};
 use tonic::Status;
 
-use super::{Inner, not_offered, type_info};
+use super::column_notes::{Origin, noted};
+use super::{Inner, not_offered};
 use crate::status::{chain, engine_status, flight_status};
 use crate::wire::wire_schema;
 
@@ -142,7 +143,11 @@ impl Inner {
     /// table must not hide the others from a client that draws a tree.
     async fn table_schema(&self, catalog: &str, table: &TableIdent, access: &Arc<Access>) -> Schema {
         match self.engine.table_schema(catalog, table, access).await {
-            Ok(schema) => annotated(&wire_schema(&schema), catalog, table),
+            Ok(schema) => {
+                let namespace = dotted(table.namespace());
+                let origin = Origin { catalog, schema: &namespace, table: table.name() };
+                noted(&wire_schema(&schema), Some(&origin))
+            }
             Err(error) => {
                 tracing::warn!(catalog, table = %table, error = chain(&error), "a table is listed without its columns");
                 Schema::empty()
@@ -181,35 +186,6 @@ async fn all_namespaces(catalog: &dyn Catalog) -> Result<Vec<NamespaceIdent>, po
 /// A namespace as SQL names it.
 fn dotted(namespace: &NamespaceIdent) -> String {
     namespace.as_ref().join(".")
-}
-
-/// The columns with what ODBC and JDBC want to know about each (`ARROW:FLIGHT:SQL:*`).
-fn annotated(schema: &Schema, catalog: &str, table: &TableIdent) -> Schema {
-    let namespace = dotted(table.namespace());
-    let fields: Vec<Field> = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let mut metadata = field.metadata().clone();
-            let mut note = |key: &str, value: String| {
-                metadata.insert(format!("ARROW:FLIGHT:SQL:{key}"), value);
-            };
-            note("CATALOG_NAME", catalog.to_owned());
-            note("SCHEMA_NAME", namespace.clone());
-            note("TABLE_NAME", table.name().to_owned());
-            note("TYPE_NAME", type_info::type_name(field.data_type()));
-            note("IS_AUTO_INCREMENT", "0".to_owned());
-            note("IS_CASE_SENSITIVE", if field.data_type() == &DataType::Utf8 { "1" } else { "0" }.to_owned());
-            note("IS_READ_ONLY", "0".to_owned());
-            note("IS_SEARCHABLE", "1".to_owned());
-            if let Some((precision, scale)) = type_info::precision_and_scale(field.data_type()) {
-                note("PRECISION", precision.to_string());
-                note("SCALE", scale.to_string());
-            }
-            field.as_ref().clone().with_metadata(metadata)
-        })
-        .collect();
-    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// Whether a name matches a pattern of Flight SQL: `%` any text, `_` any character, `\` before either the character.

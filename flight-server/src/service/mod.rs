@@ -5,6 +5,7 @@
 //! GetSchema and leaves sessions and cancelling out. Panics end here, as INTERNAL with an id that the log explains.
 
 mod actions;
+mod column_notes;
 mod fetch;
 mod ingest;
 mod metadata;

@@ -12,12 +12,12 @@ use polynya_engine::{Answer, Session, StatementKind};
 use prost::Message;
 use tonic::Status;
 
+use super::column_notes::result_schema;
 use super::{Inner, ServerStream, fetch, no_transaction, not_offered};
 use crate::prepared::Prepared;
 use crate::results::Promised;
 use crate::sessions::Caller;
 use crate::status::{arrow_status, engine_status, malformed, unimplemented};
-use crate::wire::wire_schema;
 
 impl Inner {
     /// GetFlightInfo: runs a statement, or announces a metadata result.
@@ -67,7 +67,7 @@ impl Inner {
     async fn describe(&self, sql: &str, session: &Session) -> Result<SchemaRef, Status> {
         let description = self.engine.describe(sql, session).await.map_err(|error| engine_status(&error, None))?;
         Ok(match description.kind {
-            StatementKind::Query => wire_schema(&description.schema),
+            StatementKind::Query => result_schema(&description.schema, &self.engine.wire_options(session)),
             StatementKind::Update => Arc::new(Schema::empty()),
         })
     }
@@ -78,9 +78,10 @@ impl Inner {
         let answer = self.engine.query(sql, session).await.map_err(|error| engine_status(&error, None))?;
         match answer {
             Answer::Rows(rows) => {
-                let schema = wire_schema(&rows.schema());
+                let options = self.engine.wire_options(session);
+                let schema = result_schema(&rows.schema(), &options);
                 let metadata = about(rows.query_id());
-                let handle = self.results.promise(Promised::Rows(rows))?;
+                let handle = self.results.promise(Promised::Rows(rows, options))?;
                 Ok(flight_info(&schema, ticket(handle), descriptor)?.with_app_metadata(metadata))
             }
             Answer::Done(done) => {
@@ -120,7 +121,7 @@ impl Inner {
                 let (promised, fetching) = self.results.fetch(handle)?;
                 let running = self.activity.start_stream();
                 Ok(match promised {
-                    Promised::Rows(rows) => fetch::rows(rows, fetching, running),
+                    Promised::Rows(rows, options) => fetch::rows(rows, options, fetching, running)?,
                     Promised::Nothing => fetch::nothing(),
                 })
             }

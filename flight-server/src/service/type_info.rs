@@ -31,6 +31,7 @@ pub(super) fn type_name(data_type: &DataType) -> String {
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => "ARRAY".to_owned(),
         DataType::Struct(_) => "STRUCT".to_owned(),
         DataType::Map(..) => "MAP".to_owned(),
+        DataType::Dictionary(_, values) => type_name(values),
         other => other.to_string().to_uppercase(),
     }
 }
@@ -47,14 +48,21 @@ pub(super) fn precision_and_scale(data_type: &DataType) -> Option<(i32, i32)> {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
             (i32::from(*precision), i32::from(*scale))
         }
-        DataType::Timestamp(unit, _) | DataType::Time32(unit) | DataType::Time64(unit) => match unit {
-            TimeUnit::Second => (19, 0),
-            TimeUnit::Millisecond => (23, 3),
-            TimeUnit::Microsecond => (26, 6),
-            TimeUnit::Nanosecond => (29, 9),
-        },
+        // As many characters as the literal has: `2024-02-29 12:00:00.000000`.
+        DataType::Timestamp(unit, _) => with_fraction(19, *unit),
+        DataType::Time32(unit) | DataType::Time64(unit) => with_fraction(8, *unit),
         _ => return None,
     })
+}
+
+/// Characters in all and after the point, of a time that has so many before the point.
+fn with_fraction(whole: i32, unit: TimeUnit) -> (i32, i32) {
+    match unit {
+        TimeUnit::Second => (whole, 0),
+        TimeUnit::Millisecond => (whole + 4, 3),
+        TimeUnit::Microsecond => (whole + 7, 6),
+        TimeUnit::Nanosecond => (whole + 10, 9),
+    }
 }
 
 /// The types a column of a table may have.

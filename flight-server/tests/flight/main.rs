@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail where it stands")]
 
 mod cancelling;
+mod errors;
 mod harness;
 mod ingesting;
 mod limits;
 mod metadata;
+mod odbc;
 mod polling;
 mod prepared;
 mod sessions;
 mod statements;
 mod stopping;
 mod traces;
+mod wire;
