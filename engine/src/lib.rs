@@ -54,8 +54,8 @@ pub use query::{QueryContext, QueryStats};
 pub use scan::{IcebergSource, ScanCodec};
 pub use session::Session;
 pub use settings::{
-    AccessSettings, AdmissionSettings, CacheSettings, ControlSettings, ExecutionSettings, MemorySettings, PriceSettings,
-    RoleSettings, Settings, UserSettings, WorkerSettings,
+    AccessSettings, AdmissionSettings, CacheSettings, ControlSettings, ExecutionSettings, MemorySettings,
+    PriceSettings, RoleSettings, Settings, UserSettings, WorkerSettings,
 };
 pub use trace::TraceContext;
 pub use wire_options::{WireCompression, WireOptions};

@@ -125,12 +125,7 @@ mod tests {
     #[test]
     fn options_are_read_and_written_in_the_same_words() {
         let mut options = WireOptions::default();
-        for (key, value) in [
-            (VIEWS, "kept"),
-            (DICTIONARIES, "KEPT"),
-            (COMPRESSION, "zstd"),
-            (MESSAGE_BYTES, "64MiB"),
-        ] {
+        for (key, value) in [(VIEWS, "kept"), (DICTIONARIES, "KEPT"), (COMPRESSION, "zstd"), (MESSAGE_BYTES, "64MiB")] {
             options.set(key, value).expect(value);
         }
         let compression = WireCompression::Zstd;

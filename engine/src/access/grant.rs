@@ -99,9 +99,8 @@ impl Scope {
 
     /// Whether it covers the schema, or is on something in it or in a schema nested in it.
     pub(crate) fn touches_schema(&self, catalog: &str, schema: &str) -> bool {
-        let is_or_is_in = |own: &str| {
-            own.strip_prefix(schema).is_some_and(|below| below.is_empty() || below.starts_with('.'))
-        };
+        let is_or_is_in =
+            |own: &str| own.strip_prefix(schema).is_some_and(|below| below.is_empty() || below.starts_with('.'));
         match self {
             Self::Everything => true,
             Self::Catalog(own) => own == catalog,

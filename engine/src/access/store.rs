@@ -204,10 +204,11 @@ fn parts(scope: &Scope) -> [&str; 3] {
 
 fn grants(sql: &'static str, roles: &[String], privileges: &[Privilege], scope: &Scope) -> Vec<ControlChange> {
     let [catalog, schema, table] = parts(scope);
-    let change = |role: &str, privilege: Privilege| {
-        ControlChange::new(sql, [role, privilege.word(), catalog, schema, table])
-    };
-    roles.iter().flat_map(|role| privileges.iter().map(move |privilege| (role, *privilege)))
+    let change =
+        |role: &str, privilege: Privilege| ControlChange::new(sql, [role, privilege.word(), catalog, schema, table]);
+    roles
+        .iter()
+        .flat_map(|role| privileges.iter().map(move |privilege| (role, *privilege)))
         .map(|(role, privilege)| change(role, privilege))
         .collect()
 }

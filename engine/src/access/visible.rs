@@ -56,9 +56,7 @@ impl VisibleCatalog {
         self.check_schema(&table.namespace)?;
         match self.sees_table(table) {
             true => Ok(()),
-            false => {
-                Err(Error::TableNotFound { catalog: self.catalog.name().to_owned(), table: table.to_string() })
-            }
+            false => Err(Error::TableNotFound { catalog: self.catalog.name().to_owned(), table: table.to_string() }),
         }
     }
 }
@@ -124,12 +122,7 @@ impl Catalog for VisibleCatalog {
         only_reads()
     }
 
-    async fn commit_table(
-        &self,
-        _: &TableIdent,
-        _: Vec<TableRequirement>,
-        _: Vec<TableUpdate>,
-    ) -> Result<Table> {
+    async fn commit_table(&self, _: &TableIdent, _: Vec<TableRequirement>, _: Vec<TableUpdate>) -> Result<Table> {
         only_reads()
     }
 }

@@ -58,7 +58,10 @@ pub(super) async fn execute(engine: &Arc<Engine>, statement: AccessStatement, se
         AccessStatement::Roles { give: false, roles, users } => {
             if store.remove_members(&roles, &users).await? == 0 {
                 let what = format!("of role {} to user {}", roles.join(", "), users.join(", "));
-                return Err(no_such_grant(what, "SHOW ROLES lists who has which; what is in the settings is changed there"));
+                return Err(no_such_grant(
+                    what,
+                    "SHOW ROLES lists who has which; what is in the settings is changed there",
+                ));
             }
             Ok(Outcome::Done("REVOKE"))
         }
@@ -136,7 +139,8 @@ async fn privileges(
     if store.revoke(&roles, &privileges, &scope).await? == 0 {
         let words: Vec<&str> = privileges.iter().map(|privilege| privilege.word()).collect();
         let what = format!("of {} ON {scope} to role {}", words.join(", "), roles.join(", "));
-        let hint = "SHOW GRANTS FOR ROLE … lists what a role has, on exactly what; grants in the settings are changed there";
+        let hint =
+            "SHOW GRANTS FOR ROLE … lists what a role has, on exactly what; grants in the settings are changed there";
         return Err(no_such_grant(what, hint));
     }
     Ok(Outcome::Done("REVOKE"))
@@ -222,8 +226,11 @@ async fn show_grants(engine: &Engine, of: GrantsOf, access: &Access) -> Result<R
         GrantsOf::User(_) if is_own => access.roles().iter().cloned().collect(),
         GrantsOf::User(user) => {
             let members = sources.iter().flat_map(|(_, rules)| rules.members());
-            let mut roles: Vec<String> =
-                members.filter(|(_, member)| *member == user).map(|(role, _)| role).chain([PUBLIC.to_owned()]).collect();
+            let mut roles: Vec<String> = members
+                .filter(|(_, member)| *member == user)
+                .map(|(role, _)| role)
+                .chain([PUBLIC.to_owned()])
+                .collect();
             roles.sort();
             roles.dedup();
             roles

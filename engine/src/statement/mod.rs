@@ -15,8 +15,8 @@ mod session;
 mod show;
 mod table;
 
-pub(crate) use grant::{GrantObject, parse_grant};
 pub use grant::{AccessStatement, GivenPrivileges, GrantsOf};
+pub(crate) use grant::{GrantObject, parse_grant};
 
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DFStatement};
 use datafusion::sql::sqlparser::ast::{Function, Ident, ObjectName, Query, SetExpr, Statement as SqlStatement};

@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn messages_without_a_place_stay_as_they_are() {
-        for message in ["no place", "odd at Line: x, Column: 1", "beyond at Line: 9, Column: 1", "zero at Line: 0, Column: 0"]
+        for message in
+            ["no place", "odd at Line: x, Column: 1", "beyond at Line: 9, Column: 1", "zero at Line: 0, Column: 0"]
         {
             assert_eq!(shown("SELECT 1", message.to_owned()), message);
         }

@@ -18,7 +18,10 @@ fn settings() -> Settings {
     let access = AccessSettings {
         admins: vec!["test".to_owned()],
         roles: [
-            ("seller".to_owned(), role(&["SELECT ON lake.sales.*", "SELECT ON lake.shared.open", "CREATE ON lake.shared.*"])),
+            (
+                "seller".to_owned(),
+                role(&["SELECT ON lake.sales.*", "SELECT ON lake.shared.open", "CREATE ON lake.shared.*"]),
+            ),
             ("payer".to_owned(), role(&["ALL ON lake.pay.*", "INSERT ON lake.shared.open"])),
         ]
         .into(),
@@ -112,11 +115,9 @@ async fn a_hidden_table_is_missing_by_every_path() {
         let describe = lake.engine.describe(&format!("SELECT * FROM {hidden}"), &lake.session).await;
         assert!(matches!(describe, Err(Error::NotFound { .. })), "{user}: {describe:?}");
         let table = |name: &str| match name.to_lowercase().split('.').collect::<Vec<_>>().as_slice() {
-            [catalog, schema, table] => TableName {
-                catalog: (*catalog).to_owned(),
-                schema: (*schema).to_owned(),
-                table: (*table).to_owned(),
-            },
+            [catalog, schema, table] => {
+                TableName { catalog: (*catalog).to_owned(), schema: (*schema).to_owned(), table: (*table).to_owned() }
+            }
             _ => panic!("a full name"),
         };
         let stored = lake.engine.ingest(&table(hidden), IngestMode::Append, rows(), &lake.session).await;
@@ -225,7 +226,9 @@ async fn grants_of_sql_hold_from_the_next_statement_on() {
     let eve = as_user(&lake, "eve");
     let read = "SELECT * FROM lake.pay.salaries";
     assert!(message(&eve, read).await.contains("does not exist"));
-    for sql in ["CREATE ROLE auditor", "GRANT ROLE auditor TO USER eve", "GRANT SELECT ON lake.pay.SALARIES TO ROLE auditor"] {
+    for sql in
+        ["CREATE ROLE auditor", "GRANT ROLE auditor TO USER eve", "GRANT SELECT ON lake.pay.SALARIES TO ROLE auditor"]
+    {
         lake.run(sql).await;
     }
     eve.run(read).await;

@@ -68,7 +68,11 @@ fn is_text(data_type: &DataType) -> bool {
 fn is_nested(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::Struct(_) | DataType::Map(..)
+        DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(..)
+            | DataType::Struct(_)
+            | DataType::Map(..)
     )
 }
 

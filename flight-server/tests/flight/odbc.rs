@@ -47,7 +47,8 @@ async fn statements_of_every_kind_run_as_queries_in_the_session_of_the_handshake
 async fn type_info_is_filtered_by_the_type() {
     let mut harness = Harness::start().await;
     // SQL_BIGINT, SQL_VARCHAR, SQL_DECIMAL, SQL_DOUBLE, SQL_TYPE_DATE, SQL_BIT.
-    for (code, name) in [(-5, "BIGINT"), (12, "VARCHAR"), (3, "DECIMAL"), (8, "DOUBLE"), (91, "DATE"), (-7, "BOOLEAN")] {
+    for (code, name) in [(-5, "BIGINT"), (12, "VARCHAR"), (3, "DECIMAL"), (8, "DOUBLE"), (91, "DATE"), (-7, "BOOLEAN")]
+    {
         let (_, batches) = harness.command(CommandGetXdbcTypeInfo { data_type: Some(code) }).await.unwrap();
         let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
         assert!(rows >= 1, "{name}");
@@ -66,7 +67,9 @@ async fn type_info_is_filtered_by_the_type() {
 #[tokio::test]
 async fn columns_carry_what_power_bi_reads() {
     let mut harness = Harness::start().await;
-    harness.update("CREATE TABLE s.priced (price DECIMAL(12, 3) NOT NULL, at_time TIMESTAMP, tags ARRAY<VARCHAR>)").await;
+    harness
+        .update("CREATE TABLE s.priced (price DECIMAL(12, 3) NOT NULL, at_time TIMESTAMP, tags ARRAY<VARCHAR>)")
+        .await;
     let command = CommandGetTables {
         catalog: Some("lake".into()),
         db_schema_filter_pattern: Some("s".into()),

@@ -103,7 +103,8 @@ async fn columns_of_results_tell_their_types() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_waited_for() {
     let mut harness = Harness::start().await;
-    let info = harness.info("SELECT value, repeat('x', 1000) AS slowly FROM generate_series(1, 5000000)").await.unwrap();
+    let info =
+        harness.info("SELECT value, repeat('x', 1000) AS slowly FROM generate_series(1, 5000000)").await.unwrap();
     let mut stream = harness.raw.do_get(ticket(&info)).await.unwrap().into_inner();
     for _ in 0..3 {
         stream.message().await.unwrap().unwrap();
