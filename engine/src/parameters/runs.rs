@@ -35,7 +35,8 @@ impl Engine {
         }
         let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
         if runs == 1 {
-            let planning = self.plan_with(statement, &parameters.values(0)?, tables, session);
+            let values = parameters.values(0)?;
+            let planning = self.plan_with(statement, &values, tables, session);
             return self.execute(planning.instrument(trace::plan(query)).await?, query);
         }
         let mut plans = Vec::with_capacity(runs);
@@ -69,7 +70,8 @@ impl Engine {
         let rows = runs.try_flatten().map(move |batch| {
             let batch = batch?;
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            Ok(RecordBatch::try_new_with_options(Arc::clone(&columns), batch.columns().to_vec(), &options)?)
+            let columns = Arc::clone(&columns);
+            Ok::<_, DataFusionError>(RecordBatch::try_new_with_options(columns, batch.columns().to_vec(), &options)?)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
