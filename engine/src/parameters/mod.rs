@@ -49,12 +49,13 @@ impl Parameters {
         if rows.num_columns() == 0 {
             return Ok(Self::none());
         }
-        let columns = rows.columns().iter().zip(declared.fields()).enumerate();
-        let columns: Vec<ArrayRef> =
-            columns.map(|(index, (values, field))| fit::fit(values, field.data_type(), index + 1)).collect::<Result<_>>()?;
-        let fields = columns.iter().enumerate();
-        let fields: Vec<Field> =
-            fields.map(|(index, column)| Field::new(name_of(index + 1), column.data_type().clone(), true)).collect();
+        let mut fields = Vec::with_capacity(rows.num_columns());
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(rows.num_columns());
+        for (index, (values, field)) in rows.columns().iter().zip(declared.fields()).enumerate() {
+            let values = fit::fit(values, field.data_type(), index + 1)?;
+            fields.push(Field::new(name_of(index + 1), values.data_type().clone(), true));
+            columns.push(values);
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
         Ok(Self { rows: Some(rows) })

@@ -98,7 +98,8 @@ pub(crate) fn as_columns(expr: &Expr) -> Option<Expr> {
         return None;
     }
     let mut expr = expr.clone();
-    let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut Rename(|ordinal| Ident::with_quote('"', name_of(ordinal))));
+    let mut rename = Rename(|ordinal| Ident::with_quote('"', name_of(ordinal)));
+    let _: ControlFlow<()> = VisitMut::visit(&mut expr, &mut rename);
     Some(expr)
 }
 
@@ -110,7 +111,7 @@ impl<F: Fn(usize) -> Ident> VisitorMut for Rename<F> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(ordinal) = ordinal_of(expr) {
-            *expr = Expr::Identifier(self.0(ordinal));
+            *expr = Expr::Identifier((self.0)(ordinal));
         }
         ControlFlow::Continue(())
     }
@@ -120,7 +121,7 @@ impl<F: Fn(usize) -> Ident> VisitorMut for Rename<F> {
 fn inner(statement: &mut DFStatement) -> Option<&mut SqlStatement> {
     match statement {
         DFStatement::Explain(explain) => inner(&mut explain.statement),
-        DFStatement::Statement(statement) => Some(statement),
+        DFStatement::Statement(statement) => Some(statement.as_mut()),
         _ => None,
     }
 }
