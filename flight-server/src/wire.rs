@@ -92,7 +92,7 @@ pub(crate) fn split(batch: RecordBatch, max_bytes: usize) -> Vec<RecordBatch> {
 }
 
 /// The bytes that the rows of a batch really span, whatever larger buffers they are slices of.
-fn sliced_bytes(batch: &RecordBatch) -> usize {
+pub(crate) fn sliced_bytes(batch: &RecordBatch) -> usize {
     let bytes = |column: &ArrayRef| {
         column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size())
     };

@@ -4,8 +4,8 @@
 //! describe: statement ─► types of its parameters       bind: client's rows ─► rows of these types (Parameters)
 //! run:      statement + one row ─► plan with typed variables ─► plan with literals ─► as any other statement
 //! ```
-//! A bound statement is planned for its values, as if they had been written into it: the planner knows their types, and
-//! pruning sees literals. Values that do not fit are refused here, with the parameter's number; nothing wraps around.
+//! A bound statement is planned for its values, as if they had been written into it: the planner knows their types,
+//! and pruning sees literals. Values that do not fit are refused here, with the parameter's number; nothing wraps around.
 
 mod declared;
 mod fit;
@@ -14,7 +14,7 @@ mod runs;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 
@@ -29,12 +29,13 @@ use crate::{Error, Result};
 pub struct Parameters {
     /// None if nothing is bound: the statement runs once, without values.
     rows: Option<RecordBatch>,
+    bytes: usize,
 }
 
 impl Parameters {
     /// Nothing is bound.
     pub fn none() -> Self {
-        Self { rows: None }
+        Self { rows: None, bytes: 0 }
     }
 
     /// A client's rows, in the types that the statement's parameters have where these are known.
@@ -57,8 +58,10 @@ impl Parameters {
             columns.push(values);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        // A message's columns share its buffer, which each of them would count.
+        let bytes = rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
         let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
-        Ok(Self { rows: Some(rows) })
+        Ok(Self { rows: Some(rows), bytes })
     }
 
     /// How often the statement runs.
@@ -71,9 +74,9 @@ impl Parameters {
         self.rows.is_some()
     }
 
-    /// Memory that the values hold, in bytes.
+    /// How much the values are, in bytes.
     pub fn bytes(&self) -> usize {
-        self.rows.as_ref().map_or(0, RecordBatch::get_array_memory_size)
+        self.bytes
     }
 
     /// The values as a table, whose columns are named as the parameters are.

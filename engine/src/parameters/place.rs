@@ -1,7 +1,7 @@
 //! Puts values in the places of a statement's parameters.
 //!
-//! A parameter becomes a variable (`@1`) before the statement is planned, because the planner knows a variable's type and
-//! not a parameter's; in the plan, a variable becomes the literal of its value. Types without a literal in SQL, such as
+//! A parameter becomes a variable (`@1`) before the statement is planned, because the planner knows a variable's type
+//! and not a parameter's; in the plan, a variable becomes the literal of its value. Types without a literal in SQL, such as
 //! lists and bytes, need no text this way.
 
 use std::ops::ControlFlow;
@@ -84,8 +84,8 @@ pub(crate) fn as_variables(statement: &mut DFStatement) {
     }
 }
 
-/// Writes each parameter as a column of the table of values. None if there is a subquery, in which such a column would be
-/// one of a query further out.
+/// Writes each parameter as a column of the table of values. None if there is a subquery, in which such a column would
+/// be one of a query further out.
 pub(crate) fn as_columns(expr: &Expr) -> Option<Expr> {
     struct Subquery;
     impl Visitor for Subquery {

@@ -1,7 +1,7 @@
 //! Numbers a statement's parameters.
 //!
-//! In: the tokens of a statement. Out: the same, where each `?` is `$1`, `$2` and so on in the order of the text, and how
-//! many values the statement takes. `$n` may be written too, and more than once; not both in one statement.
+//! In: the tokens of a statement. Out: the same, where each `?` is `$1`, `$2` and so on in the order of the text, and
+//! how many values the statement takes. `$n` may be written too, and more than once; not both in one statement.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 

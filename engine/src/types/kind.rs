@@ -1,5 +1,5 @@
-//! Which values are taken for which types without a CAST: text for everything and everything for text, numbers for numbers,
-//! dates and timestamps for each other.
+//! Which values are taken for which types without a CAST: text for everything and everything for text, numbers for
+//! numbers, dates and timestamps for each other.
 
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;

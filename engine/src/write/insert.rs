@@ -91,8 +91,9 @@ pub(crate) async fn describe_insert(
     let mut declared: Declared = vec![None; count];
     for row in bound_rows::cells(&source) {
         for (cell, target) in row.into_iter().zip(&targets) {
-            let Some(slot) = cell.and_then(ordinal_of).and_then(|ordinal| declared.get_mut(ordinal - 1)) else { continue };
-            *slot = Some(types::arrow_type(&target.field_type, &target.name)?);
+            if let Some(slot) = cell.and_then(ordinal_of).and_then(|ordinal| declared.get_mut(ordinal - 1)) {
+                *slot = Some(types::arrow_type(&target.field_type, &target.name)?);
+            }
         }
     }
     if declared.contains(&None) {

@@ -1,7 +1,7 @@
 //! The values of prepared statements' parameters: what types clients are told to send, and reading what they send.
 //!
-//! In: DoPut's messages. Out: [`Parameters`] of the statement's types. All rows of one DoPut belong together; their number
-//! and their bytes are bounded. What is not Arrow data is the client's error.
+//! In: DoPut's messages. Out: [`Parameters`] of the statement's types. All rows of one DoPut belong together; their
+//! number and their bytes are bounded. What is not Arrow data is the client's error.
 
 use std::panic::AssertUnwindSafe;
 
@@ -18,14 +18,15 @@ use tonic::{Code, Status, Streaming};
 use super::Inner;
 use crate::prepared::Prepared;
 use crate::status::{engine_status, invalid, malformed, status};
-use crate::wire::wire_schema;
+use crate::wire::{sliced_bytes, wire_schema};
 
 /// Rows of values that one DoPut may bind. Columns of NULL have rows without bytes.
 const ROWS_MAX: usize = 1_000_000;
 
 /// The parameters as clients are told to send them. Values of other types are taken too.
 ///
-/// JDBC's driver writes timestamps and times as milliseconds whatever their unit is, and knows no parameter without a type.
+/// JDBC's driver writes timestamps and times as milliseconds whatever their unit is, and knows no parameter without a
+/// type.
 pub(super) fn advertised(parameters: &Schema) -> Schema {
     let plain = wire_schema(parameters);
     let fields = plain.fields().iter().map(|field| {
@@ -96,7 +97,7 @@ async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) 
     }
     let rows = concat_batches(&schema, &batches).map_err(|error| malformed("the data of the parameters", &error))?;
     // Compressed bodies grow as they are read.
-    if rows.get_array_memory_size() > bytes_max.saturating_mul(4) { Err(too_much(bytes_max)) } else { Ok(Some(rows)) }
+    if sliced_bytes(&rows) > bytes_max { Err(too_much(bytes_max)) } else { Ok(Some(rows)) }
 }
 
 fn too_much(bytes_max: usize) -> Status {

@@ -7,6 +7,7 @@ mod harness;
 mod ingesting;
 mod limits;
 mod metadata;
+mod parameters;
 mod polling;
 mod prepared;
 mod sessions;
