@@ -15,10 +15,10 @@ const PARAMETERS_MAX: usize = 65_535;
 /// # Errors
 /// If a placeholder has a name or the number 0, both kinds are there, or there are too many.
 pub(super) fn number(tokens: &mut [TokenWithSpan]) -> Result<usize> {
-    let (mut marks, mut highest) = (0, 0);
+    let (mut marks, mut highest) = (0_usize, 0_usize);
     for token in tokens {
         let Token::Placeholder(text) = &mut token.token else { continue };
-        if text == "?" {
+        if text.as_str() == "?" {
             marks += 1;
             *text = format!("${marks}");
         } else {
