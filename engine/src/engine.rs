@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -12,11 +12,10 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
 use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
-use tracing::Instrument;
 
 use crate::access::{Access, AccessControl, VisibleCatalog};
 use crate::admission::Admission;
-use crate::answer::{Answer, Description, RowStream, StatementKind};
+use crate::answer::{Answer, RowStream};
 use crate::cluster::{Cluster, Tasks};
 use crate::io::{
     Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
@@ -24,6 +23,7 @@ use crate::io::{
 };
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
+use crate::parameters::Parameters;
 use crate::pin::TablePointers;
 use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
@@ -102,9 +102,23 @@ impl Engine {
     /// # Errors
     /// Grouped by who can act; see [`Error`].
     pub async fn query(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Answer> {
+        self.query_with(sql, &Parameters::none(), session).await
+    }
+
+    /// Runs one statement for each row of its parameters, as one query: a query gives the rows of all runs, and what an
+    /// INSERT writes is one commit.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and if the values are not as many as the parameters.
+    pub async fn query_with(
+        self: &Arc<Self>,
+        sql: &str,
+        parameters: &Parameters,
+        session: &Session,
+    ) -> Result<Answer> {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), sql);
-        let answer = self.run(sql, session, &query).await;
+        let answer = self.run(sql, parameters, session, &query).await;
         let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
             Ok(Answer::Rows(_)) => {}
@@ -120,58 +134,29 @@ impl Engine {
         answer
     }
 
-    async fn run(self: &Arc<Self>, sql: &str, session: &Session, query: &Arc<QueryContext>) -> Result<Answer> {
-        let statement = statement::parse(sql)?;
+    async fn run(
+        self: &Arc<Self>,
+        sql: &str,
+        parameters: &Parameters,
+        session: &Session,
+        query: &Arc<QueryContext>,
+    ) -> Result<Answer> {
+        let (statement, count) = statement::parse_with_parameters(sql)?;
         trace::is(query, statement.kind());
+        parameters.check(count)?;
         let statement = match statement {
-            Statement::Query(statement) => return self.rows(statement, session, query).await.map(Answer::Rows),
+            Statement::Query(statement) => {
+                return self.rows(statement, parameters, session, query).await.map(Answer::Rows);
+            }
             other => other,
         };
         query.becomes("RUNNING");
         match statement {
-            Statement::Insert(insert) => write::insert(self, insert, session, query).await.map(Answer::Done),
-            Statement::Call(procedure) => system::call(self, &procedure, session, query).await,
-            other => ddl::execute(self, other, session, query).await,
-        }
-    }
-
-    /// What a statement is, without running it.
-    ///
-    /// # Errors
-    /// As [`Engine::query`] would have given before it ran anything.
-    pub async fn describe(self: &Arc<Self>, sql: &str, session: &Session) -> Result<Description> {
-        let query = self.begin(session);
-        self.describe_for(sql, session, &query).await.map_err(|error| error.of_query(query.id()))
-    }
-
-    async fn describe_for(
-        self: &Arc<Self>,
-        sql: &str,
-        session: &Session,
-        query: &Arc<QueryContext>,
-    ) -> Result<Description> {
-        let statement = statement::parse(sql)?;
-        trace::is(query, statement.kind());
-        match statement {
-            Statement::Query(statement) => {
-                let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
-                let planning = self.logical_plan(statement, tables, session);
-                let (state, logical) = planning.instrument(trace::plan(query)).await?;
-                // Analysis may change types. It fails where a parameter's type is not known.
-                let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
-                let schema = Arc::new(analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone());
-                let mut parameters: Vec<_> = logical.get_parameter_fields()?.into_iter().collect();
-                parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
-                let parameters = parameters.into_iter().map(|(name, field)| match field {
-                    Some(field) => Arc::new(field.as_ref().clone().with_name(name)),
-                    None => Arc::new(Field::new(name, datafusion::arrow::datatypes::DataType::Null, true)),
-                });
-                let parameters = Arc::new(Schema::new(parameters.collect::<Vec<_>>()));
-                Ok(Description { kind: StatementKind::Query, schema, parameters })
+            Statement::Insert(insert) => {
+                write::insert(self, insert, parameters, session, query).await.map(Answer::Done)
             }
-            Statement::Insert(_) => Ok(Description::update()),
-            Statement::Call(procedure) => system::describe_call(&procedure),
-            other => Ok(ddl::describe(&other)),
+            Statement::Call(procedure) => system::call(self, &procedure, session, query).await,
+            other => ddl::execute(self, other, parameters, session, query).await,
         }
     }
 
@@ -281,30 +266,17 @@ impl Engine {
             .map_err(|error| Error::unsupported(format!("table {}", table.ident), error.to_string()))
     }
 
-    /// Pins, plans, places and executes a query.
+    /// Pins, plans, places and executes a query: `run_for_each` has the steps.
     pub(crate) async fn rows(
         self: &Arc<Self>,
         statement: DFStatement,
+        parameters: &Parameters,
         session: &Session,
         query: &Arc<QueryContext>,
     ) -> Result<RowStream> {
         let reports = explain::Report::wanted(&statement);
-        let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
-        let planned = self.plan(statement, tables, session).instrument(trace::plan(query)).await?;
-        let stream = self.execute(planned, query)?;
+        let stream = self.run_for_each(statement, parameters, session, query).await?;
         Ok(RowStream::new(Arc::clone(query), explain::append_report(stream, reports, query)))
-    }
-
-    /// The rows of a query that feeds a write, with their columns.
-    pub(crate) async fn run_source(
-        self: &Arc<Self>,
-        statement: DFStatement,
-        session: &Session,
-        query: &Arc<QueryContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
-        let planned = self.plan(statement, tables, session).instrument(trace::plan(query)).await?;
-        self.execute(planned, query)
     }
 
     pub(crate) fn begin(&self, session: &Session) -> Arc<QueryContext> {

@@ -55,6 +55,22 @@ pub enum Error {
     /// A value cannot be stored in, or converted to, what the statement asks for.
     #[error("{0}")]
     Data(String),
+    /// There are more or fewer values than the statement has parameters.
+    #[error("the statement takes {expected} parameters, and {given} values are bound")]
+    ParameterCount {
+        /// Parameters of the statement.
+        expected: usize,
+        /// Values in a row of what is bound.
+        given: usize,
+    },
+    /// A value does not fit the parameter that it is bound to.
+    #[error("parameter {ordinal}: {message}")]
+    Parameter {
+        /// Which, counted from 1.
+        ordinal: usize,
+        /// Both types, and why.
+        message: String,
+    },
     /// The query needs more memory than it may have.
     #[error(
         "the query needs more memory than its limit of {limit_bytes} bytes (setting memory.limit): {message}. \

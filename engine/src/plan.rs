@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::var_provider::VarType;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
@@ -21,7 +22,7 @@ use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 use crate::cluster::{SessionSettings, scalar_subqueries_have_one_row};
 use crate::names::TableName;
 use crate::pin::PinnedTables;
-use crate::{Engine, Error, Result, Session, columns, dialect};
+use crate::{Engine, Error, Result, Session, columns, dialect, parameters};
 
 /// A statement planned on pinned tables. It may be executed more than once.
 pub(crate) struct Planned {
@@ -31,14 +32,25 @@ pub(crate) struct Planned {
 }
 
 impl Engine {
-    /// Plans a query on its pinned tables. Refuses anything that would write.
+    /// Plans a query without parameters on its pinned tables. Refuses anything that would write.
     pub(crate) async fn plan(
         &self,
         statement: DFStatement,
         pinned: PinnedTables,
         session: &Session,
     ) -> Result<Planned> {
-        let (mut state, logical) = self.logical_plan(statement, pinned, session).await?;
+        self.plan_with(statement, &[], pinned, session).await
+    }
+
+    /// Plans a query with these values for its parameters, as if they had been written into it.
+    pub(crate) async fn plan_with(
+        &self,
+        statement: DFStatement,
+        values: &[ScalarValue],
+        pinned: PinnedTables,
+        session: &Session,
+    ) -> Result<Planned> {
+        let (mut state, logical) = self.logical_plan(statement, values, pinned, session).await?;
         if self.cluster().is_some() && scalar_subqueries_have_one_row(&logical) {
             // Stages on workers cannot share the result of such a subquery.
             state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
@@ -47,18 +59,29 @@ impl Engine {
         Ok(Planned { state, logical, physical })
     }
 
-    /// The logical plan of a query, checked to be one, with the state that it was planned in.
+    /// The logical plan of a query, checked to be one, with the state that it was planned in. Without values, parameters
+    /// stay in it.
     pub(crate) async fn logical_plan(
         &self,
         mut statement: DFStatement,
+        values: &[ScalarValue],
         pinned: PinnedTables,
         session: &Session,
     ) -> Result<(SessionState, LogicalPlan)> {
         refuse_ignored_clauses(&statement)?;
         dialect::translate(&mut statement)?;
         columns::match_case(&mut statement, &pinned);
-        let state = self.session_state(pinned, session)?;
-        let logical = state.statement_to_plan(statement).await?;
+        parameters::name_items(&mut statement);
+        let mut state = self.session_state(pinned, session)?;
+        if !values.is_empty() {
+            parameters::as_variables(&mut statement);
+            let variables = parameters::provider(values);
+            state.execution_props_mut().add_var_provider(VarType::UserDefined, variables);
+        }
+        let mut logical = state.statement_to_plan(statement).await?;
+        if !values.is_empty() {
+            logical = parameters::bind_variables(logical, values)?;
+        }
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical)?;
         Ok((state, logical))

@@ -141,6 +141,11 @@ impl QueryContext {
         &self.stopped
     }
 
+    /// Whoever works for it next is not to stop: the one before has ended, and the query has not.
+    pub(crate) fn goes_on(&self) {
+        self.stopped.store(false, Ordering::Relaxed);
+    }
+
     /// What the query's data reads share.
     pub(crate) fn io(&self) -> &Arc<QueryIo> {
         &self.io

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use polynya_engine::{Description, Session};
+use polynya_engine::{Description, Parameters, Session};
 use tonic::{Code, Status};
 
 use crate::sessions::unguessable;
@@ -23,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) description: Description,
     /// The session it runs in.
     pub(crate) session: Arc<Session>,
+    /// The values that were bound to it last: whoever runs it sees all of them, or all of those before.
+    pub(crate) bound: Parameters,
 }
 
 /// All prepared statements.
@@ -31,12 +33,17 @@ pub(crate) struct PreparedStatements {
     by_handle: Mutex<HashMap<String, (Prepared, Instant)>>,
     idle_timeout: Duration,
     count_max: usize,
+    bound_bytes_max: u64,
 }
 
+/// What all statements together may hold of values, in bindings as large as one may be.
+const BINDINGS_MAX: u64 = 16;
+
 impl PreparedStatements {
-    /// None yet.
-    pub(crate) fn new(idle_timeout: Duration, count_max: usize) -> Self {
-        Self { by_handle: Mutex::default(), idle_timeout, count_max }
+    /// None yet. `binding_bytes_max` is what one binding may have.
+    pub(crate) fn new(idle_timeout: Duration, count_max: usize, binding_bytes_max: u64) -> Self {
+        let bound_bytes_max = binding_bytes_max.saturating_mul(BINDINGS_MAX);
+        Self { by_handle: Mutex::default(), idle_timeout, count_max, bound_bytes_max }
     }
 
     /// Keeps a statement under a new handle.
@@ -62,12 +69,29 @@ impl PreparedStatements {
         let mut by_handle = self.by_handle.lock();
         let found = std::str::from_utf8(handle).ok().and_then(|handle| by_handle.get_mut(handle));
         let Some((prepared, used)) = found.filter(|(_, used)| used.elapsed() < self.idle_timeout) else {
-            let message = "this prepared statement is unknown: it was closed, has expired, or is of another server; \
-                           prepare it again";
-            return Err(status(Code::NotFound, "26000", message, None));
+            return Err(unknown());
         };
         *used = Instant::now();
         Ok(prepared.clone())
+    }
+
+    /// Keeps values for the statement's next runs, in place of those before.
+    pub(crate) fn bind(&self, handle: &[u8], values: Parameters) -> Result<(), Status> {
+        let mut by_handle = self.by_handle.lock();
+        let Some(name) = std::str::from_utf8(handle).ok().filter(|name| by_handle.contains_key(*name)) else {
+            return Err(unknown());
+        };
+        let others = by_handle.iter().filter(|(other, _)| *other != name);
+        let held = others.fold(values.bytes() as u64, |bytes, (_, (other, _))| bytes + other.bound.bytes() as u64);
+        if values.is_bound() && held > self.bound_bytes_max {
+            let message = "the prepared statements of this server hold too many values: close some, or bind fewer rows";
+            return Err(status(Code::ResourceExhausted, "53000", message, None));
+        }
+        if let Some((prepared, used)) = by_handle.get_mut(name) {
+            prepared.bound = values;
+            *used = Instant::now();
+        }
+        Ok(())
     }
 
     /// Forgets a statement. An unknown handle is fine.
@@ -86,4 +110,10 @@ impl PreparedStatements {
     pub(crate) fn expire(&self) {
         self.by_handle.lock().retain(|_, (_, used)| used.elapsed() < self.idle_timeout);
     }
+}
+
+fn unknown() -> Status {
+    let message = "this prepared statement is unknown: it was closed, has expired, or is of another server; \
+                   prepare it again";
+    status(Code::NotFound, "26000", message, None)
 }

@@ -117,6 +117,8 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::Invalid(_) => (Code::InvalidArgument, "42000"),
         Error::Unsupported { .. } => (Code::Unimplemented, "0A000"),
         Error::Data(_) => (Code::InvalidArgument, "22000"),
+        Error::ParameterCount { .. } => (Code::InvalidArgument, "07001"),
+        Error::Parameter { .. } => (Code::InvalidArgument, "22023"),
         Error::Limit { .. } => (Code::ResourceExhausted, "53400"),
         Error::MemoryLimit { .. } => (Code::ResourceExhausted, "53200"),
         Error::Overloaded { .. } => (Code::Unavailable, "53300"),

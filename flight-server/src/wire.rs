@@ -106,7 +106,7 @@ pub(crate) fn split(batch: RecordBatch, max_bytes: usize) -> Vec<RecordBatch> {
     let mut left = vec![batch];
     while let Some(batch) = left.pop() {
         let rows = batch.num_rows();
-        if rows <= 1 || batch_bytes(&batch) <= max_bytes {
+        if rows <= 1 || sliced_bytes(&batch) <= max_bytes {
             pieces.push(without_spare_views(batch));
             continue;
         }
@@ -118,7 +118,7 @@ pub(crate) fn split(batch: RecordBatch, max_bytes: usize) -> Vec<RecordBatch> {
 }
 
 /// The bytes that the rows of a batch really span, whatever larger buffers they are slices of.
-fn batch_bytes(batch: &RecordBatch) -> usize {
+pub(crate) fn sliced_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| array_bytes(column.as_ref())).sum()
 }
 
@@ -229,7 +229,7 @@ mod tests {
         ])
         .unwrap();
         let pieces = split(batch, 4096);
-        assert!(pieces.iter().all(|piece| piece.num_rows() == 1 || batch_bytes(piece) <= 4096));
+        assert!(pieces.iter().all(|piece| piece.num_rows() == 1 || sliced_bytes(piece) <= 4096));
         let rows: Vec<i32> = pieces
             .iter()
             .flat_map(|piece| piece.column(0).as_any().downcast_ref::<Int32Array>().unwrap().values().to_vec())
@@ -244,7 +244,7 @@ mod tests {
         let list = ListArray::new(item, OffsetBuffer::from_lengths(vec![100; 1000]), values, None);
         let batch = RecordBatch::try_from_iter([("l", Arc::new(list) as ArrayRef)]).unwrap();
         let pieces = split(batch, 100_000);
-        assert!(pieces.iter().all(|piece| batch_bytes(piece) <= 100_000));
+        assert!(pieces.iter().all(|piece| sliced_bytes(piece) <= 100_000));
         assert!(pieces.len() <= 8, "{} pieces of 400 kB", pieces.len());
     }
 

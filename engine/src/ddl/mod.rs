@@ -20,6 +20,7 @@ use arrow::datatypes::Schema;
 pub(crate) use create::{format_version, new_table};
 pub(crate) use name::{require_create, table_exists, table_reference};
 
+use crate::parameters::Parameters;
 use crate::query::QueryContext;
 use crate::statement::{Show, Statement};
 use crate::{Answer, Completion, Description, Engine, Error, Result, RowStream, Session, StatementKind, write};
@@ -31,12 +32,13 @@ use crate::{Answer, Completion, Description, Engine, Error, Result, RowStream, S
 pub(crate) async fn execute(
     engine: &Arc<Engine>,
     statement: Statement,
+    parameters: &Parameters,
     session: &Session,
     query: &Arc<QueryContext>,
 ) -> Result<Answer> {
     let tag = match statement {
         Statement::CreateTable(create) if create.query.is_some() => {
-            return write::create_table_as(engine, create, session, query).await.map(Answer::Done);
+            return write::create_table_as(engine, create, parameters, session, query).await.map(Answer::Done);
         }
         Statement::CreateTable(table) => create::create_table(engine, table, session).await?,
         Statement::CreateSchema(schema) => create::create_schema(engine, schema, session).await?,

@@ -11,6 +11,7 @@ mod grant;
 mod insert;
 mod length;
 mod place;
+mod placeholders;
 mod session;
 mod show;
 mod table;
@@ -113,6 +114,15 @@ impl Statement {
             Self::Call(_) => "CALL",
             Self::Reset { .. } => "RESET",
             Self::Access(statement) => statement.kind(),
+        }
+    }
+
+    /// Whether values may be bound to it: a query is in it.
+    fn takes_parameters(&self) -> bool {
+        match self {
+            Self::Query(_) | Self::Insert(_) => true,
+            Self::CreateTable(create) => create.query.is_some(),
+            _ => false,
         }
     }
 }
@@ -221,16 +231,26 @@ pub enum Use {
 /// [`Error::Syntax`] with the place, [`Error::Unsupported`] with the statement's name, [`Error::Invalid`] if there is
 /// no statement or more than one.
 pub fn parse(sql: &str) -> Result<Statement> {
+    parse_with_parameters(sql).map(|(statement, _)| statement)
+}
+
+/// The same, with the number of values that the statement takes: its parameters are `$1`, `$2` and so on afterwards, also
+/// where they were written as `?`.
+///
+/// # Errors
+/// As [`parse`], and [`Error::Unsupported`] for parameters in statements that take none.
+pub fn parse_with_parameters(sql: &str) -> Result<(Statement, usize)> {
     parse_text(sql).map_err(|error| match error {
         Error::Syntax { message } => Error::Syntax { message: place::shown(sql, message) },
         other => other,
     })
 }
 
-fn parse_text(sql: &str) -> Result<Statement> {
+fn parse_text(sql: &str) -> Result<(Statement, usize)> {
     let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
     length::check(&tokens)?;
+    let parameters = placeholders::number(&mut tokens)?;
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).build()?;
     while parser.parser.consume_token(&Token::SemiColon) {}
     if parser.parser.peek_token_ref().token == Token::EOF {
@@ -238,7 +258,11 @@ fn parse_text(sql: &str) -> Result<Statement> {
     }
     let statement = statement(&mut parser)?;
     expect_end(&mut parser.parser)?;
-    Ok(statement)
+    if parameters > 0 && !statement.takes_parameters() {
+        let what = format!("a parameter in {}", statement.kind());
+        return Err(Error::unsupported(what, "write the value into the statement"));
+    }
+    Ok((statement, parameters))
 }
 
 /// One statement, told apart by its first words.

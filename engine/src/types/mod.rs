@@ -3,10 +3,12 @@
 //! The full table is docs/types.md. Nothing here reads data; values are cast by the scan and by the writer.
 
 mod from_arrow;
+mod kind;
 mod sql;
 mod to_arrow;
 
 pub use from_arrow::iceberg_schema;
+pub(crate) use kind::{Kind, plain_message};
 pub(crate) use sql::quoted;
 pub use sql::{iceberg_type, sql_type_name};
 pub use to_arrow::{FIELD_ID_KEY, arrow_field, arrow_schema, arrow_type};

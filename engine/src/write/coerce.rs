@@ -14,10 +14,10 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp::neq;
 use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Float64Type};
-use arrow::error::ArrowError;
 use arrow::util::display::{FormatOptions, array_value_to_string};
 use iceberg::spec::{NestedField, PrimitiveType, StructType, Type};
 
+use crate::types::{Kind, plain_message};
 use crate::{Error, Result};
 
 /// A column that values are made for.
@@ -221,53 +221,5 @@ fn refuse_nulls(values: &ArrayRef, required: bool, path: &str, table: &str, pare
     match (0..values.len()).any(|row| nulls.is_null(row) && !excused(row)) {
         true => Err(Error::Data(format!("column {path} of table {table} is NOT NULL, and a row has NULL for it"))),
         false => Ok(()),
-    }
-}
-
-/// What a type is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Boolean,
-    Number,
-    Text,
-    Bytes,
-    Date,
-    Time,
-    Timestamp,
-}
-
-impl Kind {
-    fn of(ty: &DataType) -> Option<Self> {
-        Some(match ty {
-            DataType::Boolean => Self::Boolean,
-            ty if ty.is_numeric() => Self::Number,
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-                Self::Bytes
-            }
-            DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
-            DataType::Timestamp(..) => Self::Timestamp,
-            _ => return None,
-        })
-    }
-
-    fn converts_to(self, to: Self) -> bool {
-        self == to
-            || self == Self::Text
-            || to == Self::Text
-            || matches!((self, to), (Self::Date, Self::Timestamp) | (Self::Timestamp, Self::Date))
-    }
-}
-
-/// The message without arrow's name for the kind of error.
-fn plain_message(error: ArrowError) -> String {
-    match error {
-        ArrowError::CastError(message)
-        | ArrowError::ComputeError(message)
-        | ArrowError::InvalidArgumentError(message)
-        | ArrowError::ParseError(message)
-        | ArrowError::ArithmeticOverflow(message) => message,
-        other => other.to_string(),
     }
 }

@@ -11,6 +11,7 @@ use super::align::Alignment;
 use super::append::append;
 use super::insert::run_query;
 use crate::ddl;
+use crate::parameters::Parameters;
 use crate::query::QueryContext;
 use crate::statement::CreateTable;
 use crate::{Completion, Engine, Error, Result, Session, TableName};
@@ -22,6 +23,7 @@ use crate::{Completion, Engine, Error, Result, Session, TableName};
 pub(crate) async fn create_table_as(
     engine: &Arc<Engine>,
     mut create: CreateTable,
+    parameters: &Parameters,
     session: &Session,
     query: &Arc<QueryContext>,
 ) -> Result<Completion> {
@@ -38,7 +40,7 @@ pub(crate) async fn create_table_as(
     let Some(source) = create.query.take() else {
         return Err(Error::Internal("CREATE TABLE AS without a query".to_string()));
     };
-    let rows = run_query(engine, source, session, query).await?;
+    let rows = run_query(engine, source, parameters, session, query).await?;
     let schema = crate::types::iceberg_schema(&rows.schema(), ddl::format_version(&create.properties)?)?;
     let new = ddl::new_table(&name, schema, &create.partitions, create.properties)?;
     let catalog = engine.whole_catalog(&name.catalog)?;

@@ -8,6 +8,7 @@
 
 mod align;
 mod append;
+mod bound_rows;
 mod coerce;
 mod create_as;
 mod encoder;
@@ -28,4 +29,4 @@ mod writer;
 pub(crate) use create_as::create_table_as;
 pub use ingest::IngestMode;
 pub(crate) use ingest::ingest;
-pub(crate) use insert::insert;
+pub(crate) use insert::{describe_insert, insert};

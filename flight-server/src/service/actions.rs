@@ -10,10 +10,11 @@ use arrow_flight::sql::{
 use arrow_flight::{Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo};
 use bytes::Bytes;
 use futures::StreamExt;
-use polynya_engine::{Session, StatementKind};
+use polynya_engine::{Parameters, Session, StatementKind};
 use prost::Message;
 use tonic::{Code, Response, Status};
 
+use super::bind::advertised;
 use super::column_notes::result_schema;
 use super::session_messages::{
     CloseSessionResult, CloseSessionStatus, GetSessionOptionsResult, OptionError, OptionErrorValue, OptionValue,
@@ -98,9 +99,14 @@ impl Inner {
             }
             StatementKind::Update => Bytes::new(),
         };
-        let parameter_schema = encode(&wire_schema(&description.parameters))?;
+        let parameter_schema = encode(&advertised(&description.parameters))?;
         let session = std::sync::Arc::clone(&caller.session);
-        let handle = self.prepared.insert(Prepared { sql: request.query, description, session })?;
+        let handle = self.prepared.insert(Prepared {
+            sql: request.query,
+            description,
+            session,
+            bound: Parameters::none(),
+        })?;
         let result = ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema,

@@ -5,6 +5,7 @@
 //! GetSchema and leaves sessions and cancelling out. Panics end here, as INTERNAL with an id that the log explains.
 
 mod actions;
+mod bind;
 mod column_notes;
 mod fetch;
 mod ingest;
@@ -63,6 +64,8 @@ struct Inner {
     results: Results,
     polls: Polls,
     activity: Activity,
+    /// What one DoPut may bind to a statement's parameters, in bytes.
+    bound_bytes_max: usize,
     sql_info: SqlInfoData,
     type_info: XdbcTypeInfoData,
 }
@@ -80,11 +83,17 @@ impl PolynyaService {
             move || engine.session(TENANT, USER)
         };
         let sessions = Sessions::new(fresh, settings.session_idle_timeout, settings.sessions_max);
-        let prepared = PreparedStatements::new(settings.session_idle_timeout, settings.prepared_statements_max);
+        let prepared = PreparedStatements::new(
+            settings.session_idle_timeout,
+            settings.prepared_statements_max,
+            settings.max_message_bytes.as_u64(),
+        );
         let sql_info = sql_info::all().map_err(flight_status)?;
         let type_info = type_info::all().map_err(flight_status)?;
         let polls = Polls::new(results.clone(), settings.result_lifetime);
-        let inner = Inner { engine, sessions, prepared, results, polls, activity, sql_info, type_info };
+        let bound_bytes_max = usize::try_from(settings.max_message_bytes.as_u64()).unwrap_or(usize::MAX);
+        let inner =
+            Inner { engine, sessions, prepared, results, polls, activity, bound_bytes_max, sql_info, type_info };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -1,14 +1,14 @@
-//! DoPut: updates, prepared updates, bindings, and the door to bulk ingest.
+//! DoPut: updates, prepared updates, values for parameters, and the door to bulk ingest.
 
-use arrow::datatypes::Schema;
 use arrow_flight::sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult};
 use arrow_flight::{FlightData, PutResult};
+use polynya_engine::Parameters;
 use prost::Message;
 use tonic::{Status, Streaming};
 
 use super::{Inner, decode_command, no_transaction, not_offered};
 use crate::sessions::Caller;
-use crate::status::{invalid, malformed, unimplemented};
+use crate::status::{invalid, unimplemented};
 
 impl Inner {
     /// Does what the first message's descriptor asks for.
@@ -23,18 +23,21 @@ impl Inner {
         match decode_command("the descriptor's command", &descriptor.cmd)? {
             Command::CommandStatementUpdate(statement) => {
                 no_transaction(statement.transaction_id.as_ref())?;
-                Ok(updated(self.update(&statement.query, &caller.session).await?))
+                Ok(updated(self.update(&statement.query, &Parameters::none(), &caller.session).await?))
             }
             Command::CommandPreparedStatementUpdate(statement) => {
                 let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
-                refuse_binding(&first)?;
+                // Drivers send the values with the update, or bind them to the handle before.
+                let sent = self.binding(&prepared, first, messages).await?;
                 caller.adopt(&prepared.session);
-                Ok(updated(self.update(&prepared.sql, &prepared.session).await?))
+                let values = sent.unwrap_or(prepared.bound);
+                Ok(updated(self.update(&prepared.sql, &values, &prepared.session).await?))
             }
             Command::CommandPreparedStatementQuery(statement) => {
                 let handle = statement.prepared_statement_handle;
-                self.prepared.get(&handle)?;
-                refuse_binding(&first)?;
+                let prepared = self.prepared.get(&handle)?;
+                let values = self.binding(&prepared, first, messages).await?;
+                self.prepared.bind(&handle, values.unwrap_or_else(Parameters::none))?;
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(PutResult { app_metadata: result.encode_to_vec().into() })
             }
@@ -51,16 +54,4 @@ impl Inner {
 
 fn updated(record_count: i64) -> PutResult {
     PutResult { app_metadata: DoPutUpdateResult { record_count }.encode_to_vec().into() }
-}
-
-/// Some clients send an empty schema where they bind nothing; columns would be parameters.
-fn refuse_binding(message: &FlightData) -> Result<(), Status> {
-    if message.data_header.is_empty() {
-        return Ok(());
-    }
-    let schema = Schema::try_from(message).map_err(|error| malformed("the parameters' schema", &error))?;
-    if schema.fields().is_empty() {
-        return Ok(());
-    }
-    Err(unimplemented("binding parameters is not supported yet: write the values into the SQL"))
 }

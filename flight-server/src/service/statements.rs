@@ -8,13 +8,12 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::sql::{Command, ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
-use polynya_engine::{Answer, Session, StatementKind};
+use polynya_engine::{Answer, Parameters, Session, StatementKind};
 use prost::Message;
 use tonic::Status;
 
 use super::column_notes::result_schema;
 use super::{Inner, ServerStream, fetch, no_transaction, not_offered};
-use crate::prepared::Prepared;
 use crate::results::Promised;
 use crate::sessions::Caller;
 use crate::status::{arrow_status, engine_status, malformed, unimplemented};
@@ -30,13 +29,12 @@ impl Inner {
         match command {
             Command::CommandStatementQuery(statement) => {
                 no_transaction(statement.transaction_id.as_ref())?;
-                self.run(&statement.query, &caller.session, descriptor).await
+                self.run(&statement.query, &Parameters::none(), &caller.session, descriptor).await
             }
             Command::CommandPreparedStatementQuery(statement) => {
                 let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
-                refuse_parameters(&prepared)?;
                 caller.adopt(&prepared.session);
-                self.run(&prepared.sql, &prepared.session, descriptor).await
+                self.run(&prepared.sql, &prepared.bound, &prepared.session, descriptor).await
             }
             Command::CommandStatementSubstraitPlan(_) => {
                 Err(unimplemented("Substrait plans are not supported: send SQL"))
@@ -54,18 +52,19 @@ impl Inner {
         match command {
             Command::CommandStatementQuery(statement) => {
                 no_transaction(statement.transaction_id.as_ref())?;
-                self.describe(&statement.query, &caller.session).await
+                self.describe(&statement.query, &Parameters::none(), &caller.session).await
             }
             Command::CommandPreparedStatementQuery(statement) => {
                 let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
-                self.describe(&prepared.sql, &prepared.session).await
+                self.describe(&prepared.sql, &prepared.bound, &prepared.session).await
             }
             command => self.metadata_schema(&command).ok_or_else(|| not_offered(&command, "GetSchema")),
         }
     }
 
-    async fn describe(&self, sql: &str, session: &Session) -> Result<SchemaRef, Status> {
-        let description = self.engine.describe(sql, session).await.map_err(|error| engine_status(&error, None))?;
+    async fn describe(&self, sql: &str, values: &Parameters, session: &Session) -> Result<SchemaRef, Status> {
+        let description = self.engine.describe_with(sql, values, session).await;
+        let description = description.map_err(|error| engine_status(&error, None))?;
         Ok(match description.kind {
             StatementKind::Query => result_schema(&description.schema, &self.engine.wire_options(session)),
             StatementKind::Update => Arc::new(Schema::empty()),
@@ -73,9 +72,16 @@ impl Inner {
     }
 
     /// Plans a query and keeps it for its ticket, or runs an update to its end.
-    async fn run(&self, sql: &str, session: &Session, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+    async fn run(
+        &self,
+        sql: &str,
+        values: &Parameters,
+        session: &Session,
+        descriptor: FlightDescriptor,
+    ) -> Result<FlightInfo, Status> {
         let _running = self.activity.start_statement()?;
-        let answer = self.engine.query(sql, session).await.map_err(|error| engine_status(&error, None))?;
+        let answer = self.engine.query_with(sql, values, session).await;
+        let answer = answer.map_err(|error| engine_status(&error, None))?;
         match answer {
             Answer::Rows(rows) => {
                 let options = self.engine.wire_options(session);
@@ -99,9 +105,12 @@ impl Inner {
     ///
     /// A statement that counts no rows, such as DDL, changed 0. The protocol has -1 for "unknown", but JDBC's driver takes
     /// -1 for "this was a query after all" and runs the statement a second time.
-    pub(super) async fn update(&self, sql: &str, session: &Session) -> Result<i64, Status> {
+    pub(super) async fn update(&self, sql: &str, values: &Parameters, session: &Session) -> Result<i64, Status> {
+        if values.row_count() == 0 {
+            return Ok(0);
+        }
         let _running = self.activity.start_statement()?;
-        match self.engine.query(sql, session).await.map_err(|error| engine_status(&error, None))? {
+        match self.engine.query_with(sql, values, session).await.map_err(|error| engine_status(&error, None))? {
             Answer::Done(done) => {
                 tracing::info!(query_id = done.query_id, tag = done.tag, rows = done.rows, "a statement finished");
                 Ok(i64::try_from(done.rows.unwrap_or(0)).unwrap_or(i64::MAX))
@@ -127,9 +136,9 @@ impl Inner {
             }
             Command::CommandPreparedStatementQuery(statement) => {
                 let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
-                refuse_parameters(&prepared)?;
                 // Clients may use the command itself as the ticket; run it as GetFlightInfo would.
-                let info = self.run(&prepared.sql, &prepared.session, FlightDescriptor::default()).await?;
+                let running = self.run(&prepared.sql, &prepared.bound, &prepared.session, FlightDescriptor::default());
+                let info = running.await?;
                 let handle = info.endpoint.into_iter().next().and_then(|endpoint| endpoint.ticket);
                 let handle = handle.ok_or_else(|| Status::internal("a result has no ticket"))?;
                 match super::decode_command("the ticket", &handle.ticket)? {
@@ -145,17 +154,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// Parameters cannot be bound yet, so a statement that has some cannot run.
-fn refuse_parameters(prepared: &Prepared) -> Result<(), Status> {
-    let count = prepared.description.parameters.fields().len();
-    if count == 0 {
-        return Ok(());
-    }
-    Err(unimplemented(format!(
-        "the statement has {count} parameters, and binding parameters is not supported yet: write the values into the SQL"
-    )))
 }
 
 fn ticket(handle: String) -> bytes::Bytes {

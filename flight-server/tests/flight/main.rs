@@ -9,6 +9,7 @@ mod ingesting;
 mod limits;
 mod metadata;
 mod odbc;
+mod parameters;
 mod polling;
 mod prepared;
 mod sessions;

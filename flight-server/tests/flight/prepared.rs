@@ -2,23 +2,25 @@
 
 use arrow_flight::sql::{
     ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandPreparedStatementQuery,
-    CommandPreparedStatementUpdate, ProstMessageExt,
+    ProstMessageExt,
 };
-use arrow_flight::{FlightData, FlightDescriptor, IpcMessage};
+use arrow_flight::{FlightDescriptor, IpcMessage};
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
 
 use crate::harness::{Harness, assert_refused, info_schema, schema_of, text};
 
-async fn prepare(harness: &mut Harness, sql: &str) -> Result<ActionCreatePreparedStatementResult, Status> {
+/// Prepares a statement.
+pub(crate) async fn prepare(harness: &mut Harness, sql: &str) -> Result<ActionCreatePreparedStatementResult, Status> {
     let request = ActionCreatePreparedStatementRequest { query: sql.to_owned(), transaction_id: None };
     let results = harness.action("CreatePreparedStatement", request.as_any().encode_to_vec()).await?;
     let any = Any::decode(results[0].clone()).unwrap();
     Ok(any.unpack().unwrap().unwrap())
 }
 
-fn query_command(handle: &Bytes) -> FlightDescriptor {
+/// The descriptor that runs a prepared statement.
+pub(crate) fn query_command(handle: &Bytes) -> FlightDescriptor {
     let command = CommandPreparedStatementQuery { prepared_statement_handle: handle.clone() };
     FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
 }
@@ -92,23 +94,4 @@ async fn unknown_and_closed_handles_are_not_found() {
     harness.action("ClosePreparedStatement", request.as_any().encode_to_vec()).await.unwrap();
     let closed = query_command(&prepared.prepared_statement_handle);
     assert_refused(harness.raw.get_flight_info(closed).await, Code::NotFound, "was closed");
-}
-
-#[tokio::test]
-async fn parameters_are_described_and_refused_with_words() {
-    let mut harness = Harness::start().await;
-    let prepared = prepare(&mut harness, "SELECT * FROM s.t WHERE id = $1").await.unwrap();
-    assert!(!prepared.parameter_schema.is_empty());
-    let descriptor = query_command(&prepared.prepared_statement_handle);
-    assert_refused(harness.raw.get_flight_info(descriptor).await, Code::Unimplemented, "1 parameters");
-
-    let update = prepare(&mut harness, "INSERT INTO s.t VALUES (1, 'x')").await.unwrap();
-    let command = CommandPreparedStatementUpdate { prepared_statement_handle: update.prepared_statement_handle };
-    let schema =
-        arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new("1", arrow::datatypes::DataType::Int64, true)]);
-    let mut message = FlightData::from(arrow_flight::SchemaAsIpc::new(&schema, &Default::default()));
-    message.flight_descriptor = Some(FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
-    let refused = harness.raw.do_put(futures::stream::iter([message])).await;
-    assert_refused(refused.map(|_| ()), Code::Unimplemented, "binding parameters");
-    assert_eq!(harness.rows("SELECT count(*) FROM s.t").await, ["3"]);
 }

@@ -1,0 +1,200 @@
+//! A client's values for one parameter, in the type that the parameter has.
+//!
+//! A value that does not fit is an error that names the parameter and both types: nothing wraps around, no digit is
+//! dropped. Text converts to every type as a literal would.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, new_null_array};
+use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
+use arrow::datatypes::{DataType, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::util::display::FormatOptions;
+
+use crate::types::{Kind, plain_message};
+use crate::{Error, Result};
+
+/// Values as a parameter takes them; as they are if its type is not known (Null).
+///
+/// # Errors
+/// [`Error::Parameter`].
+pub(super) fn fit(values: &ArrayRef, declared: &DataType, ordinal: usize) -> Result<ArrayRef> {
+    let values = plain(values)?;
+    let from = values.data_type();
+    if from == declared || declared.is_null() {
+        return Ok(values);
+    }
+    // Drivers send NULL in whatever type they please.
+    if values.logical_null_count() == values.len() {
+        return Ok(new_null_array(declared, values.len()));
+    }
+    let refused = |reason: String| Error::Parameter {
+        ordinal,
+        message: format!("its type is {declared}, and the value of type {from} {reason}"),
+    };
+    let (Some(from_kind), Some(kind)) = (Kind::of(from), Kind::of(declared)) else {
+        return nested(&values, declared).map_err(refused);
+    };
+    if !from_kind.converts_to(kind) {
+        return Err(refused("does not convert to it: use CAST".to_owned()));
+    }
+    let converted = match declared {
+        DataType::FixedSizeBinary(length) => fixed(&values, from_kind, *length),
+        DataType::Timestamp(unit, _) if from_kind == Kind::Timestamp => timestamps(&values, *unit, declared),
+        _ => exactly(&values, from_kind, declared),
+    };
+    match converted {
+        Ok(converted) => Ok(converted),
+        // Comparisons with the number itself are right, and INSERT knows how to store it.
+        Err(_) if from_kind == Kind::Number && is_approximate(declared) => Ok(values),
+        Err(reason) => Err(refused(reason)),
+    }
+}
+
+/// Types to which INSERT rounds numbers.
+fn is_approximate(declared: &DataType) -> bool {
+    declared.is_decimal() || declared.is_floating()
+}
+
+/// Without dictionaries and run ends.
+fn plain(values: &ArrayRef) -> Result<ArrayRef> {
+    match values.data_type() {
+        DataType::Dictionary(_, plain) => Ok(cast(values, plain)?),
+        DataType::RunEndEncoded(_, plain) => Ok(cast(values, plain.data_type())?),
+        _ => Ok(Arc::clone(values)),
+    }
+}
+
+fn nested(values: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
+    if !can_cast_types(values.data_type(), declared) {
+        return Err("does not convert to it".to_owned());
+    }
+    strictly(values, declared)
+}
+
+/// Converts, and checks that converting back gives the same values.
+fn exactly(values: &ArrayRef, kind: Kind, declared: &DataType) -> Result<ArrayRef, String> {
+    let converted = strictly(values, declared)?;
+    let same = match (kind, declared) {
+        (_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => true,
+        (Kind::Text, _) => match widest(declared) {
+            // Text that is too long or too far away for the widest type is in none.
+            Some(wide) => match (strictly(values, &wide), strictly(&converted, &wide)) {
+                (Ok(meant), Ok(kept)) => meant == kept,
+                _ => true,
+            },
+            None => true,
+        },
+        _ => strictly(&converted, values.data_type()).is_ok_and(|back| back == *values),
+    };
+    if same { Ok(converted) } else { Err("has digits that it has no room for".to_owned()) }
+}
+
+/// The type that keeps every digit which text has for a type.
+fn widest(declared: &DataType) -> Option<DataType> {
+    match declared {
+        declared if declared.is_decimal() => Some(DataType::Decimal256(76, 38)),
+        DataType::Timestamp(_, zone) => Some(DataType::Timestamp(TimeUnit::Nanosecond, zone.clone())),
+        DataType::Time32(_) | DataType::Time64(_) => Some(DataType::Time64(TimeUnit::Nanosecond)),
+        _ => None,
+    }
+}
+
+/// First the unit, which may lose digits, then the time zone, which does not.
+fn timestamps(values: &ArrayRef, unit: TimeUnit, declared: &DataType) -> Result<ArrayRef, String> {
+    let DataType::Timestamp(_, zone) = values.data_type() else { return exactly(values, Kind::Timestamp, declared) };
+    let in_unit = exactly(values, Kind::Timestamp, &DataType::Timestamp(unit, zone.clone()))?;
+    strictly(&in_unit, declared)
+}
+
+/// Bytes of just this length; text is a UUID.
+fn fixed(values: &ArrayRef, kind: Kind, length: i32) -> Result<ArrayRef, String> {
+    let bytes: Vec<Option<Vec<u8>>> = if kind == Kind::Text {
+        let texts = strictly(values, &DataType::Utf8)?;
+        let parse = |text: &str| match uuid::Uuid::from_str(text) {
+            Ok(uuid) => Ok(uuid.as_bytes().to_vec()),
+            Err(_) => Err(format!("'{text}' is not a UUID")),
+        };
+        texts.as_string::<i32>().iter().map(|text| text.map(parse).transpose()).collect::<Result<_, _>>()?
+    } else {
+        let bytes = strictly(values, &DataType::Binary)?;
+        bytes.as_binary::<i32>().iter().map(|value| value.map(<[u8]>::to_vec)).collect()
+    };
+    if let Some(other) = bytes.iter().flatten().find(|value| value.len() != length.unsigned_abs() as usize) {
+        return Err(format!("has {} bytes", other.len()));
+    }
+    let array = FixedSizeBinaryArray::try_from_sparse_iter_with_size(bytes.into_iter(), length).map_err(reason)?;
+    Ok(Arc::new(array))
+}
+
+/// Converts; a value that cannot be converted is an error, and never NULL.
+fn strictly(values: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    if values.data_type() == to {
+        return Ok(Arc::clone(values));
+    }
+    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
+    cast_with_options(values, to, &options).map_err(reason)
+}
+
+fn reason(error: ArrowError) -> String {
+    format!("does not fit: {}", plain_message(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampMillisecondArray,
+        TimestampNanosecondArray,
+    };
+
+    use super::*;
+
+    fn fitted(values: impl Array + 'static, declared: &DataType) -> Result<ArrayRef> {
+        fit(&(Arc::new(values) as ArrayRef), declared, 2)
+    }
+
+    #[test]
+    fn what_fits_is_converted_and_null_stays_null() {
+        let ints = fitted(Int64Array::from(vec![Some(5), None]), &DataType::Int32).unwrap();
+        assert_eq!(&ints, &(Arc::new(Int32Array::from(vec![Some(5), None])) as ArrayRef));
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let at = fitted(TimestampMillisecondArray::from(vec![1_500]), &micros).unwrap();
+        assert_eq!(at.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(0), 1_500_000);
+        let text = fitted(StringArray::from(vec!["2024-02-29"]), &DataType::Date32).unwrap();
+        assert_eq!(text.data_type(), &DataType::Date32);
+        let uuid = StringArray::from(vec!["67e55044-10b1-426f-9247-bb680e5fe0c8"]);
+        assert!(fitted(uuid, &DataType::FixedSizeBinary(16)).is_ok());
+        let nulls = fitted(Int32Array::from(vec![None, None]), &DataType::Boolean).unwrap();
+        assert_eq!((nulls.data_type(), nulls.null_count()), (&DataType::Boolean, 2));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_number_and_types() {
+        let refused = |values: ArrayRef, declared: &DataType| fit(&values, declared, 2).unwrap_err().to_string();
+        let large = refused(Arc::new(Int64Array::from(vec![3_000_000_000])), &DataType::Int32);
+        for part in ["parameter 2", "Int32", "Int64", "3000000000"] {
+            assert!(large.contains(part), "{large}");
+        }
+        let fraction = refused(Arc::new(Float64Array::from(vec![2.5])), &DataType::Int64);
+        assert!(fraction.contains("no room"), "{fraction}");
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let nanos = refused(Arc::new(TimestampNanosecondArray::from(vec![1])), &micros);
+        assert!(nanos.contains("no room"), "{nanos}");
+        let kind = refused(Arc::new(Int64Array::from(vec![1])), &DataType::Date32);
+        assert!(kind.contains("use CAST"), "{kind}");
+        refused(Arc::new(StringArray::from(vec!["x"])), &DataType::Int64);
+        refused(Arc::new(StringArray::from(vec!["1.005"])), &DataType::Decimal128(10, 2));
+        refused(Arc::new(StringArray::from(vec!["1"])), &DataType::FixedSizeBinary(16));
+    }
+
+    #[test]
+    fn numbers_beyond_a_decimals_digits_stay_what_they_are() {
+        let cents = DataType::Decimal128(10, 2);
+        let exact = Decimal128Array::from(vec![1_500]).with_precision_and_scale(10, 3).unwrap();
+        assert_eq!(fitted(exact, &cents).unwrap().data_type(), &cents);
+        let finer = Decimal128Array::from(vec![1_005]).with_precision_and_scale(10, 3).unwrap();
+        assert_eq!(fitted(finer, &cents).unwrap().data_type(), &DataType::Decimal128(10, 3));
+        assert_eq!(fitted(Float64Array::from(vec![0.1]), &DataType::Float32).unwrap().data_type(), &DataType::Float64);
+    }
+}

@@ -1,0 +1,146 @@
+//! The values of prepared statements' parameters: what types clients are told to send, and reading what they send.
+//!
+//! In: DoPut's messages. Out: [`Parameters`] of the statement's types. All rows of one DoPut belong together; their
+//! number and their bytes are bounded. What is not Arrow data is the client's error.
+
+use std::panic::AssertUnwindSafe;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow_flight::FlightData;
+use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+use arrow_flight::error::FlightError;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use polynya_engine::Parameters;
+use tonic::{Code, Status, Streaming};
+
+use super::Inner;
+use crate::prepared::Prepared;
+use crate::status::{engine_status, invalid, malformed, status};
+use crate::wire::{sliced_bytes, wire_schema};
+
+/// Rows of values that one DoPut may bind. Columns of NULL have rows without bytes.
+const ROWS_MAX: usize = 1_000_000;
+
+/// The parameters as clients are told to send them. Values of other types are taken too.
+///
+/// JDBC's driver writes timestamps and times as milliseconds whatever their unit is, and knows no parameter without a
+/// type.
+pub(super) fn advertised(parameters: &Schema) -> Schema {
+    let plain = wire_schema(parameters);
+    let fields = plain.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Null => DataType::Utf8,
+            DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+            DataType::Time32(_) | DataType::Time64(_) => DataType::Time32(TimeUnit::Millisecond),
+            other => other.clone(),
+        };
+        Field::new(field.name(), data_type, true)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+impl Inner {
+    /// The values that a DoPut brings for a statement; none if it brings none.
+    pub(super) async fn binding(
+        &self,
+        prepared: &Prepared,
+        first: FlightData,
+        rest: Streaming<FlightData>,
+    ) -> Result<Option<Parameters>, Status> {
+        let declared = &prepared.description.parameters;
+        if declared.fields().is_empty() && first.data_header.is_empty() {
+            return Ok(None);
+        }
+        let reading = AssertUnwindSafe(read(first, rest, self.bound_bytes_max)).catch_unwind().await;
+        // Arrow's reader checks most of what it is given, and panics at the rest.
+        let rows = reading.unwrap_or_else(|_| Err(invalid("the values of the parameters are not valid Arrow data")))?;
+        let Some(rows) = rows else { return Ok(None) };
+        Parameters::bind(declared, &rows).map(Some).map_err(|error| engine_status(&error, None))
+    }
+}
+
+/// All rows in one batch; none if there is no schema or if it has no columns.
+async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) -> Result<Option<RecordBatch>, Status> {
+    let mut bytes = 0;
+    let messages = stream::iter([Ok(first)])
+        .chain(rest)
+        .try_filter(|message| std::future::ready(!message.data_header.is_empty()))
+        .map(move |message| {
+            let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
+            bytes += message.data_header.len() + message.data_body.len();
+            if bytes > bytes_max { Err(FlightError::Tonic(Box::new(too_much(bytes_max)))) } else { Ok(message) }
+        });
+    let mut payloads = FlightDataDecoder::new(messages);
+    let schema = match payloads.try_next().await.map_err(refused)?.map(|decoded| decoded.payload) {
+        None => return Ok(None),
+        Some(DecodedPayload::Schema(schema)) => schema,
+        Some(_) => return Err(invalid("the values of the parameters do not begin with a schema")),
+    };
+    let (mut batches, mut rows) = (Vec::new(), 0);
+    while let Some(decoded) = payloads.try_next().await.map_err(refused)? {
+        match decoded.payload {
+            DecodedPayload::RecordBatch(batch) => {
+                rows += batch.num_rows();
+                if rows > ROWS_MAX {
+                    return Err(invalid(format!("at most {ROWS_MAX} rows of parameters can be bound: use bulk ingest")));
+                }
+                batches.push(batch);
+            }
+            DecodedPayload::None => {}
+            DecodedPayload::Schema(_) => return Err(invalid("the values of the parameters have a second schema")),
+        }
+    }
+    if schema.fields().is_empty() {
+        return Ok(None);
+    }
+    let rows = concat_batches(&schema, &batches).map_err(|error| malformed("the data of the parameters", &error))?;
+    // Compressed bodies grow as they are read.
+    if sliced_bytes(&rows) > bytes_max { Err(too_much(bytes_max)) } else { Ok(Some(rows)) }
+}
+
+fn too_much(bytes_max: usize) -> Status {
+    let message = format!(
+        "the values of the parameters have more than {bytes_max} bytes, the limit (setting server.max_message_bytes): \
+         bind fewer rows at once, or use bulk ingest"
+    );
+    status(Code::ResourceExhausted, "54000", message, None)
+}
+
+/// Whatever is wrong with the data is the client's error.
+fn refused(error: FlightError) -> Status {
+    match error {
+        FlightError::Tonic(status) => *status,
+        other => malformed("the data of the parameters", &other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_advertised_in_types_that_drivers_bind() {
+        let utc = || Some("UTC".into());
+        let parameters = Schema::new(vec![
+            Field::new("$1", DataType::Null, true),
+            Field::new("$2", DataType::Timestamp(TimeUnit::Microsecond, utc()), true),
+            Field::new("$3", DataType::Time64(TimeUnit::Microsecond), true),
+            Field::new("$4", DataType::Utf8View, true),
+            Field::new("$5", DataType::Decimal128(10, 2), true),
+        ]);
+        let advertised = advertised(&parameters);
+        let types: Vec<&DataType> = advertised.fields().iter().map(|field| field.data_type()).collect();
+        assert_eq!(
+            types,
+            [
+                &DataType::Utf8,
+                &DataType::Timestamp(TimeUnit::Millisecond, utc()),
+                &DataType::Time32(TimeUnit::Millisecond),
+                &DataType::Utf8,
+                &DataType::Decimal128(10, 2),
+            ]
+        );
+    }
+}
