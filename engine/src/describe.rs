@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
+use futures::FutureExt;
 use tracing::Instrument;
 
 use crate::parameters::{self, Declared, Parameters};
@@ -33,7 +34,7 @@ impl Engine {
         session: &Session,
     ) -> Result<Description> {
         let query = self.begin(session);
-        let described = self.describe_for(sql, parameters, session, &query).await;
+        let described = self.describe_for(sql, parameters, session, &query).boxed().await;
         described.map_err(|error| error.of_query(query.id()))
     }
 

@@ -11,6 +11,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement as DFStatement;
+use futures::FutureExt;
 use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
 
 use crate::access::{Access, AccessControl, VisibleCatalog};
@@ -110,15 +111,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::query`], and if the values are not as many as the parameters.
-    pub async fn query_with(
-        self: &Arc<Self>,
-        sql: &str,
-        parameters: &Parameters,
-        session: &Session,
-    ) -> Result<Answer> {
+    pub async fn query_with(self: &Arc<Self>, sql: &str, parameters: &Parameters, session: &Session) -> Result<Answer> {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), sql);
-        let answer = self.run(sql, parameters, session, &query).await;
+        // Boxed, so that the types of those who wait for it do not grow with all that a statement may do.
+        let answer = self.run(sql, parameters, session, &query).boxed().await;
         let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
             Ok(Answer::Rows(_)) => {}
@@ -175,7 +172,7 @@ impl Engine {
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
         trace::is(&query, "INGEST");
         let written = match self.access(session).await {
-            Ok(access) => write::ingest(self, table, mode, rows, &access, &query).await,
+            Ok(access) => write::ingest(self, table, mode, rows, &access, &query).boxed().await,
             Err(error) => Err(error),
         };
         let written = written.map_err(|error| query.explain(error).of_query(query.id()));
@@ -209,7 +206,7 @@ impl Engine {
     /// # Errors
     /// If grants are in the control database, and it is away.
     pub async fn access(&self, session: &Session) -> Result<Arc<Access>> {
-        self.access.of(session).await
+        self.access.of(session).boxed().await
     }
 
     /// The grants in force.

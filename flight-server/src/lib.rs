@@ -3,9 +3,6 @@
 //! In: SQL and bulk data over Arrow Flight SQL. Out: calls of [`polynya_engine::Engine`], and its answers as streams.
 //! The library exists so that tests, the demo and the shell can run a server in their own process ([`Server::bind`]).
 
-// A statement is a future of futures, through the engine and DataFusion.
-#![recursion_limit = "256"]
-
 mod activity;
 pub mod cli;
 mod metrics;

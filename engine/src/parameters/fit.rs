@@ -86,7 +86,7 @@ fn exactly(values: &ArrayRef, kind: Kind, declared: &DataType) -> Result<ArrayRe
             },
             None => true,
         },
-        _ => strictly(&converted, values.data_type()).is_ok_and(|back| back == *values),
+        _ => strictly(&converted, values.data_type()).is_ok_and(|back| &back == values),
     };
     if same { Ok(converted) } else { Err("has digits that it has no room for".to_owned()) }
 }

@@ -248,7 +248,8 @@ pub fn parse_with_parameters(sql: &str) -> Result<(Statement, usize)> {
 
 fn parse_text(sql: &str) -> Result<(Statement, usize)> {
     let dialect = GenericDialect {};
-    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
+    let mut tokens =
+        Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
     length::check(&tokens)?;
     let parameters = placeholders::number(&mut tokens)?;
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).build()?;

@@ -88,7 +88,9 @@ pub(crate) async fn describe_insert(
 ) -> Result<Declared> {
     let Some(mut source) = insert.source else { return Ok(vec![None; count]) };
     let asked = engine.resolve_name(&table_reference(&insert.table)?, session)?;
-    let (_, table) = engine.load_table(&asked).await?;
+    let access = engine.access(session).await?;
+    let (name, table) = engine.load_table(&asked, &access).await?;
+    access.require(Privilege::Insert, Object::Table(&name))?;
     let plan = WritePlan::new(&table, 1)?;
     let targets = target_fields(&plan, &insert.columns)?;
     let mut declared: Declared = vec![None; count];

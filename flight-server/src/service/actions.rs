@@ -24,7 +24,7 @@ use super::{Inner, ServerStream, decode_command, no_transaction};
 use crate::prepared::Prepared;
 use crate::sessions::{Caller, expired_cookie, set_cookie};
 use crate::status::{arrow_status, engine_status, invalid, malformed, status, unimplemented};
-use crate::wire::{schema_bytes, wire_schema};
+use crate::wire::schema_bytes;
 
 /// The session options that are not settings of the engine.
 const CATALOG: &str = "catalog";
@@ -101,12 +101,8 @@ impl Inner {
         };
         let parameter_schema = encode(&advertised(&description.parameters))?;
         let session = std::sync::Arc::clone(&caller.session);
-        let handle = self.prepared.insert(Prepared {
-            sql: request.query,
-            description,
-            session,
-            bound: Parameters::none(),
-        })?;
+        let handle =
+            self.prepared.insert(Prepared { sql: request.query, description, session, bound: Parameters::none() })?;
         let result = ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema,

@@ -84,7 +84,9 @@ async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) 
             DecodedPayload::RecordBatch(batch) => {
                 rows += batch.num_rows();
                 if rows > ROWS_MAX {
-                    return Err(invalid(format!("at most {ROWS_MAX} rows of parameters can be bound: use bulk ingest")));
+                    return Err(invalid(format!(
+                        "at most {ROWS_MAX} rows of parameters can be bound: use bulk ingest"
+                    )));
                 }
                 batches.push(batch);
             }
