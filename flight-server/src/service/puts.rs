@@ -26,14 +26,14 @@ impl Inner {
                 Ok(updated(self.update(&statement.query, &caller.session).await?))
             }
             Command::CommandPreparedStatementUpdate(statement) => {
-                let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
+                let prepared = self.prepared.get(&statement.prepared_statement_handle, caller.user())?;
                 refuse_binding(&first)?;
                 caller.adopt(&prepared.session);
                 Ok(updated(self.update(&prepared.sql, &prepared.session).await?))
             }
             Command::CommandPreparedStatementQuery(statement) => {
                 let handle = statement.prepared_statement_handle;
-                self.prepared.get(&handle)?;
+                self.prepared.get(&handle, caller.user())?;
                 refuse_binding(&first)?;
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(PutResult { app_metadata: result.encode_to_vec().into() })
