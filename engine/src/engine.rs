@@ -118,6 +118,7 @@ impl Engine {
     async fn run(self: &Arc<Self>, sql: &str, session: &Session, query: &Arc<QueryContext>) -> Result<Answer> {
         let statement = statement::parse(sql)?;
         trace::is(query, statement.kind());
+        query.audit().names_of(&statement, self, session);
         let statement = match statement {
             Statement::Query(statement) => return self.rows(statement, session, query).await.map(Answer::Rows),
             other => other,
@@ -175,6 +176,7 @@ impl Engine {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
         trace::is(&query, "INGEST");
+        query.audit().names(table);
         let written = write::ingest(self, table, mode, rows, &query).await.map_err(|error| query.explain(error));
         self.pointers.forget();
         match &written {

@@ -7,6 +7,7 @@
 
 mod admission;
 mod answer;
+mod audit;
 mod cluster;
 mod columns;
 mod counts;

@@ -160,6 +160,7 @@ impl Engine {
                 reference.catalog().map_or_else(|| self.current_catalog(session), |name| Ok(name.to_owned()))?;
             let name =
                 TableName { catalog, schema: INFORMATION_SCHEMA.to_owned(), table: reference.table().to_owned() };
+            query.audit().names(&name);
             let provider = information_schema::table(self, &name)?;
             return Ok((name, provider));
         }
@@ -167,10 +168,12 @@ impl Engine {
             let catalog =
                 reference.catalog().map_or_else(|| self.current_catalog(session).unwrap_or_default(), str::to_owned);
             let name = TableName { catalog, schema: SYSTEM.to_owned(), table: reference.table().to_owned() };
+            query.audit().names(&name);
             let provider = system::table(self, &name, session).await?;
             return Ok((name, provider));
         }
         let asked = self.resolve_name(&reference, session)?;
+        query.audit().names(&asked);
         let (found, table) = match self.pointers().get(&asked) {
             Some(known) => known,
             None => {

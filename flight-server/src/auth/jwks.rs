@@ -142,11 +142,15 @@ impl Jwks {
     /// If no keys are known at all.
     pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<IssuerKey>, NoKeys> {
         let mut rounds = self.known.subscribe();
-        let found = rounds.borrow_and_update().find(id, algorithm);
+        let (found, is_begun) = {
+            let known = rounds.borrow_and_update();
+            (known.find(id, algorithm), known.rounds > 0)
+        };
         match found {
             Some(keys) if !keys.is_empty() => return Ok(keys),
-            // Before the first answer, whatever comes next is waited for.
-            Some(_) | None => self.wanted.notify_one(),
+            Some(_) | None if is_begun => self.wanted.notify_one(),
+            // The first answer is on its way.
+            Some(_) | None => {}
         }
         // A deadline that passes is not an error: what is known by then counts.
         let _ = tokio::time::timeout(PATIENCE, rounds.changed()).await;

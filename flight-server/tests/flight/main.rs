@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail where it stands")]
 
+mod auth;
 mod cancelling;
 mod harness;
 mod ingesting;
+mod issuer;
 mod limits;
 mod metadata;
 mod polling;
@@ -12,4 +14,5 @@ mod prepared;
 mod sessions;
 mod statements;
 mod stopping;
+mod tls;
 mod traces;
