@@ -76,7 +76,7 @@ impl Credentials {
             return Ok(password.clone());
         }
         rpassword::prompt_password(format!("Password of {user}: "))
-            .context("there is no terminal to ask for the password: use --password-file or the variable POLYNYA_PASSWORD")
+            .context("nobody can be asked for the password: use --password-file or the variable POLYNYA_PASSWORD")
     }
 }
 

@@ -257,7 +257,7 @@ fn warn_of_exposure(settings: &ServerSettings) {
             "INSECURE: anyone who reaches this address can run SQL, because no authentication is configured"
         );
     } else if settings.tls.is_none() {
-        tracing::warn!(listen, "INSECURE: passwords and tokens can be read on their way, because TLS is not configured");
+        tracing::warn!(listen, "INSECURE: passwords and tokens travel as they are, because TLS is not configured");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one door to the Flight service: every call passes it, whichever it is, and gets its caller's [`Identity`].
 //!
-//! It stands before the service's own dispatch, so that no call can be forgotten, and before a call's body is read. Only
-//! a handshake may pass without an identity: old clients say who they are in its message.
+//! It stands before the service's own dispatch, so that no call can be forgotten, and before a call's body is read.
+//! Only a handshake may pass without an identity: old clients say who they are in its message.
 
 use std::convert::Infallible;
 use std::sync::Arc;

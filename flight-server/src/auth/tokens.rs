@@ -163,7 +163,8 @@ mod tests {
         let sha256 = Some("hunter2".to_owned());
         let error = refused(TokenSettings { sha256: sha256.clone(), ..Default::default() });
         assert!(error.contains("64 hexadecimal digits") && !error.contains("hunter2"), "{error}");
-        assert!(refused(TokenSettings { env: Some("POLYNYA_NO_SUCH".into()), ..Default::default() }).contains("not set"));
+        let unset = TokenSettings { env: Some("POLYNYA_NO_SUCH".into()), ..Default::default() };
+        assert!(refused(unset).contains("not set"));
         let shown = format!("{:?}", TokenSettings { sha256, ..Default::default() });
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(Tokens::new(&AuthSettings::default()).unwrap().is_none());

@@ -11,7 +11,7 @@ use crate::auth::{PASSWORD_BYTES_MAX, check_name, hash_password};
 /// What `hash-password` may be told.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  polynya hash-password ann >> /etc/polynya/users\n\n\
-                        The password is asked for. Where standard input is not a terminal, its first line is the password.")]
+                        The password is asked for; where standard input is not a terminal, its first line is taken.")]
 pub(super) struct Arguments {
     /// The user's name.
     #[arg(value_name = "NAME")]

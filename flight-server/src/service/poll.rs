@@ -39,7 +39,8 @@ impl Inner {
             // A statement that is done, or metadata.
             return Ok(PollInfo { info: Some(info), progress: Some(1.0), ..PollInfo::default() });
         };
-        let can_be_polled = self.polls.begin(&ticket, Polled { info: info.clone(), query, owner: caller.user().into() });
+        let polled = Polled { info: info.clone(), query, owner: caller.user().into() };
+        let can_be_polled = self.polls.begin(&ticket, polled);
         let answer = PollInfo { info: Some(info), progress: Some(0.0), ..PollInfo::default() };
         Ok(if can_be_polled { self.to_be_continued(answer, again) } else { answer })
     }

@@ -40,7 +40,7 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Where to listen. Default: `127.0.0.1:50051`.
     pub listen: String,
-    /// Listen on more than loopback although nobody is asked for a password, or passwords are not encrypted. Default: no.
+    /// Listen on more than loopback although nobody is asked for a password, or passwords travel as they are. Default: no.
     pub allow_insecure: bool,
     /// The `[server.tls]` section. Default: none, connections are not encrypted.
     pub tls: Option<TlsSettings>,

@@ -1,7 +1,7 @@
 //! The name in a certificate (X.509, RFC 5280), read from its DER.
 //!
 //! Only certificates that TLS has checked come here. The name is the subject's common name, or without one the first
-//! subject alternative name that is a DNS name, an e-mail address or a URI. A second common name makes it ambiguous: none.
+//! subject alternative name that is a DNS name, an e-mail address or a URI. Two common names are ambiguous, so none.
 
 /// ASN.1 tags.
 const SEQUENCE: u8 = 0x30;
@@ -46,15 +46,19 @@ pub(super) fn name_in(der: &[u8]) -> Option<String> {
 fn common_names(subject: &[u8]) -> Vec<String> {
     let sets = Elements(subject).filter(|(tag, _)| *tag == SET);
     let attributes = sets.flat_map(|(_, set)| Elements(set)).filter(|(tag, _)| *tag == SEQUENCE);
-    let value = |(_, attribute): (u8, &[u8])| {
-        let mut parts = Elements(attribute);
-        if parts.expect(OBJECT_IDENTIFIER)? != COMMON_NAME {
-            return None;
-        }
-        let (tag, text) = parts.next()?;
-        [UTF8_STRING, PRINTABLE_STRING, IA5_STRING].contains(&tag).then(|| String::from_utf8(text.to_vec()).ok())?
-    };
-    attributes.filter_map(value).collect()
+    attributes.filter_map(|(_, attribute)| common_name(attribute)).collect()
+}
+
+fn common_name(attribute: &[u8]) -> Option<String> {
+    let mut parts = Elements(attribute);
+    if parts.expect(OBJECT_IDENTIFIER)? != COMMON_NAME {
+        return None;
+    }
+    let (tag, text) = parts.next()?;
+    if ![UTF8_STRING, PRINTABLE_STRING, IA5_STRING].contains(&tag) {
+        return None;
+    }
+    String::from_utf8(text.to_vec()).ok()
 }
 
 fn alternative_name(extensions: &[u8]) -> Option<String> {

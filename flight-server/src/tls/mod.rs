@@ -43,11 +43,11 @@ impl Tls {
     /// The setting that is wrong, or the file.
     pub(crate) fn new(settings: &TlsSettings) -> Result<Arc<Self>, Error> {
         if settings.client_auth == ClientAuth::Optional && settings.client_ca_file.is_none() {
-            let message = "setting server.tls.client_auth: certificates of clients can be checked only with client_ca_file";
+            let message = "setting server.tls.client_auth: clients' certificates are checked only with client_ca_file";
             return Err(Error::Bad(message.to_owned()));
         }
-        let files = [Some(settings.cert_file.clone()), Some(settings.key_file.clone()), settings.client_ca_file.clone()];
-        let watched = Watched::new(files.into_iter().flatten());
+        let own = [settings.cert_file.clone(), settings.key_file.clone()];
+        let watched = Watched::new(own.into_iter().chain(settings.client_ca_file.clone()));
         let config = RwLock::new(Arc::new(config(settings).map_err(Error::Bad)?));
         Ok(Arc::new(Self { settings: settings.clone(), watched, config }))
     }

@@ -25,7 +25,15 @@ use crate::harness::{Harness, assert_refused, connect, statement, text, ticket};
 use crate::issuer::Issuer;
 
 const RPCS: [&str; 10] = [
-    "Handshake", "ListFlights", "GetFlightInfo", "PollFlightInfo", "GetSchema", "DoGet", "DoPut", "DoExchange", "DoAction",
+    "Handshake",
+    "ListFlights",
+    "GetFlightInfo",
+    "PollFlightInfo",
+    "GetSchema",
+    "DoGet",
+    "DoPut",
+    "DoExchange",
+    "DoAction",
     "ListActions",
 ];
 const PASSWORD: &str = "correct horse battery staple";

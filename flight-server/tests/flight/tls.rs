@@ -82,7 +82,8 @@ async fn a_connection_is_encrypted_and_the_server_is_who_it_says() {
 async fn a_broken_handshake_stops_nobody_else() {
     let server = serve(tls(), AuthSettings::default()).await;
     let mut held = Vec::new();
-    for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"", &[0x16, 3, 1, 0xff, 0xff, 1], &[0; 4096]] {
+    let texts: [&[u8]; 4] = [b"GET / HTTP/1.1\r\n\r\n", b"", &[0x16, 3, 1, 0xff, 0xff, 1], &[0; 4096]];
+    for garbage in texts {
         let mut stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         held.push(stream);
@@ -131,7 +132,8 @@ async fn a_new_certificate_is_shown_to_new_connections_and_old_ones_live_on() {
         }
     };
     put("server");
-    let files = TlsSettings { cert_file: folder.path().join("cert.pem"), key_file: folder.path().join("key.pem"), ..tls() };
+    let file = |name: &str| folder.path().join(name);
+    let files = TlsSettings { cert_file: file("cert.pem"), key_file: file("key.pem"), ..tls() };
     let server = serve(files, AuthSettings::default()).await;
     let old = Client::connect(&server.url(), &trusting()).await.unwrap();
     let next = Auth { tls_server_name: Some("next.test".into()), ..trusting() };
@@ -151,10 +153,8 @@ async fn a_new_certificate_is_shown_to_new_connections_and_old_ones_live_on() {
 #[tokio::test]
 async fn passwords_are_not_asked_for_where_strangers_can_overhear_them() {
     let engine = Engine::start(polynya_engine::Settings::default()).await.unwrap();
-    let auth = AuthSettings {
-        token: BTreeMap::from([("bob".to_owned(), TokenSettings { sha256: Some("0".repeat(64)), ..Default::default() })]),
-        ..AuthSettings::default()
-    };
+    let token = TokenSettings { sha256: Some("0".repeat(64)), ..TokenSettings::default() };
+    let auth = AuthSettings { token: BTreeMap::from([("bob".to_owned(), token)]), ..AuthSettings::default() };
     let open = ServerSettings { listen: "0.0.0.0:0".into(), auth, ..ServerSettings::default() };
     let error = Server::bind(engine.clone(), &open).await.unwrap_err().to_string();
     assert!(error.contains("[server.tls]"), "{error}");
