@@ -28,12 +28,14 @@ pub(crate) struct Audit {
 impl Audit {
     /// Whose statement it is.
     pub(crate) fn is_of(&self, user: &str) {
-        self.user.get_or_init(|| user.to_owned());
+        // A second word changes nothing.
+        let _ = self.user.set(user.to_owned());
     }
 
     /// What kind of statement it is.
     pub(crate) fn is_a(&self, kind: &'static str) {
-        self.kind.get_or_init(|| kind);
+        // A second word changes nothing.
+        let _ = self.kind.set(kind);
     }
 
     /// A table or schema that it names.

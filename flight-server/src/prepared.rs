@@ -1,7 +1,8 @@
 //! Statements that clients have prepared, by unguessable handles.
 //!
 //! A statement runs in the session it was prepared in, so that clients without cookies find their catalog and schema
-//! again, and is that session's user's: to others its handle is unknown. Handles are bounded in number and expire when they are not used.
+//! again. It belongs to that session's user: to others its handle is unknown. Handles are bounded in number and expire
+//! when they are not used.
 
 use std::collections::HashMap;
 use std::sync::Arc;

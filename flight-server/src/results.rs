@@ -1,7 +1,7 @@
 //! Results that were promised under a ticket and not fetched yet, and those being fetched.
 //!
-//! A ticket is unguessable, works once, expires, and is good for the user it was given to. Nothing of a query runs before its ticket is fetched, so an expired
-//! one costs only its plan. A result being fetched can be stopped by its ticket.
+//! A ticket is unguessable, works once, expires, and is good only for the user it was given to. Nothing of a query runs
+//! before its ticket is fetched, so an expired one costs only its plan. A result being fetched can be stopped by its ticket.
 
 use std::collections::HashMap;
 use std::sync::Arc;

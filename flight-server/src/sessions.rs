@@ -1,8 +1,9 @@
 //! Which session a call belongs to, and how long sessions live.
 //!
-//! A session belongs to its user: it is found by the cookie `polynya-session-id`, else by a bearer token that a handshake
-//! gave out, if it is the caller's, else it is a fresh one that lives for the call. Another user's cookie names nothing. A fresh session is kept, and its cookie sent, only once there is something to
-//! remember (an option was set, `USE`, `SET`): clients without cookies would otherwise leave one behind per call.
+//! A session belongs to a user. It is found by the cookie `polynya-session-id`, else by a bearer token that a handshake
+//! gave out, if it is the caller's; else it is a fresh one that lives for the call. Another user's cookie names nothing. A
+//! fresh session is kept, and its cookie sent, only once there is something to remember (an option was set, `USE`, `SET`):
+//! clients without cookies would otherwise leave one behind per call.
 
 use std::collections::HashMap;
 use std::sync::Arc;
