@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use polynya_bench::client::{Auth, Client};
+use polynya_bench::client::Client;
+use polynya_bench::credentials::Credentials;
 use polynya_bench::progress::Progress;
 use polynya_bench::scale::Scale;
 use polynya_bench::tpch::answer::Answers;
@@ -54,24 +55,13 @@ struct Connection {
     /// The server: grpc://host:port, or grpc+tls://host:port for an encrypted connection.
     #[arg(long, default_value = "grpc://127.0.0.1:50051", env = "POLYNYA_URL")]
     url: String,
-    /// User name, for servers that ask for one.
-    #[arg(long, env = "POLYNYA_USER")]
-    user: Option<String>,
-    /// Password of the user. Prefer the environment variable: command lines are visible to others.
-    #[arg(long, env = "POLYNYA_PASSWORD", hide_env_values = true, requires = "user")]
-    password: Option<String>,
-    /// Bearer token, in place of user and password.
-    #[arg(long, env = "POLYNYA_TOKEN", hide_env_values = true, conflicts_with = "user")]
-    token: Option<String>,
-    /// PEM file of the certificate authority for grpc+tls. Default: the system's authorities.
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 impl Connection {
     async fn connect(self) -> Result<Client> {
-        let auth = Auth { user: self.user, password: self.password, token: self.token, tls_ca: self.tls_ca };
-        Ok(Client::connect(&self.url, &auth).await?)
+        Ok(Client::connect(&self.url, &self.credentials.auth()?).await?)
     }
 }
 

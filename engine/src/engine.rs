@@ -140,6 +140,7 @@ impl Engine {
     ) -> Result<Answer> {
         let (statement, count) = statement::parse_with_parameters(sql)?;
         trace::is(query, statement.kind());
+        query.audit().names_of(&statement, self, session);
         parameters.check(count)?;
         let statement = match statement {
             Statement::Query(statement) => {
@@ -171,6 +172,7 @@ impl Engine {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
         trace::is(&query, "INGEST");
+        query.audit().names(table);
         let written = match self.access(session).await {
             Ok(access) => write::ingest(self, table, mode, rows, &access, &query).boxed().await,
             Err(error) => Err(error),

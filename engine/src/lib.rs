@@ -8,6 +8,7 @@
 mod access;
 mod admission;
 mod answer;
+mod audit;
 mod cluster;
 mod columns;
 mod counts;

@@ -163,6 +163,7 @@ impl Engine {
                 reference.catalog().map_or_else(|| self.current_catalog(session), |name| Ok(name.to_owned()))?;
             let name =
                 TableName { catalog, schema: INFORMATION_SCHEMA.to_owned(), table: reference.table().to_owned() };
+            query.audit().names(&name);
             let provider = information_schema::table(self, &name, access)?;
             return Ok((name, provider));
         }
@@ -170,10 +171,12 @@ impl Engine {
             let catalog =
                 reference.catalog().map_or_else(|| self.current_catalog(session).unwrap_or_default(), str::to_owned);
             let name = TableName { catalog, schema: SYSTEM.to_owned(), table: reference.table().to_owned() };
+            query.audit().names(&name);
             let provider = system::table(self, &name, session, access).await?;
             return Ok((name, provider));
         }
         let asked = self.resolve_name(&reference, session)?;
+        query.audit().names(&asked);
         let (found, table) = self.pinned_or_loaded(&asked, access).await?;
         access.require(Privilege::Select, Object::Table(&found))?;
         let pinned = Arc::new(PinnedTable::current(found, table, query)?);

@@ -9,6 +9,7 @@ use polynya_catalog::{RequestCounts, RequestMeter};
 use tracing::Span;
 
 use crate::Error;
+use crate::audit::Audit;
 use crate::io::{IoCounts, QueryIo};
 use crate::progress::{Progress, ProgressMeter};
 use crate::system::{QueryLog, TaskLog};
@@ -31,6 +32,7 @@ pub struct QueryContext {
     started: Instant,
     memory_limit_bytes: u64,
     span: Span,
+    audit: Audit,
 }
 
 /// What planning considered and what it left out.
@@ -93,6 +95,7 @@ impl QueryContext {
             started: Instant::now(),
             memory_limit_bytes,
             span,
+            audit: Audit::default(),
         })
     }
 
@@ -123,7 +126,13 @@ impl QueryContext {
         }
         if self.log.end(self, state, error) {
             trace::ended(&self.span, state, &self.stats());
+            self.audit.ended(self, state);
         }
+    }
+
+    /// What is told of the statement once it has ended.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The parent of all that is done for the query.

@@ -41,6 +41,7 @@ pub(crate) fn query(id: &str, tenant: &str) -> Span {
 /// Says what kind of statement it is.
 pub(crate) fn is(query: &QueryContext, kind: &'static str) {
     query.span().record("statement", kind);
+    query.audit().is_a(kind);
 }
 
 /// Says how it ended.

@@ -4,6 +4,7 @@
 //! The library exists so that tests, the demo and the shell can run a server in their own process ([`Server::bind`]).
 
 mod activity;
+mod auth;
 pub mod cli;
 mod metrics;
 mod polls;
@@ -15,6 +16,7 @@ mod sessions;
 pub mod settings;
 mod shell;
 mod status;
+mod tls;
 mod traces;
 mod wire;
 

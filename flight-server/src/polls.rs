@@ -33,6 +33,8 @@ pub(crate) struct Polled {
     pub(crate) info: FlightInfo,
     /// Knows how far it is.
     pub(crate) query: Arc<QueryContext>,
+    /// Whose query it is; nobody else can poll it.
+    pub(crate) owner: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -60,13 +62,14 @@ impl Polls {
         room
     }
 
-    /// The query of a ticket.
+    /// The query of a user's ticket.
     ///
     /// # Errors
-    /// NOT_FOUND if it cannot be polled, any more or at all.
-    pub(crate) fn get(&self, ticket: &str) -> Result<Polled, Status> {
+    /// NOT_FOUND if it cannot be polled, any more, by this user or at all.
+    pub(crate) fn get(&self, ticket: &str, user: &str) -> Result<Polled, Status> {
         let mut by_ticket = self.by_ticket.lock();
-        let known = by_ticket.get_mut(ticket).filter(|entry| self.is_kept(ticket, entry));
+        let theirs = by_ticket.get_mut(ticket).filter(|entry| *entry.polled.owner == *user);
+        let known = theirs.filter(|entry| self.is_kept(ticket, entry));
         let Some(entry) = known else {
             let message = "there is no such query to poll: its descriptor was not given by PollFlightInfo, has expired, \
                            or is of another server; run the statement again";

@@ -1,7 +1,8 @@
 //! Statements that clients have prepared, by unguessable handles.
 //!
 //! A statement runs in the session it was prepared in, so that clients without cookies find their catalog and schema
-//! again. Handles are bounded in number and expire when they are not used.
+//! again. It belongs to that session's user: to others its handle is unknown. Handles are bounded in number and expire
+//! when they are not used.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,10 +65,11 @@ impl PreparedStatements {
         Ok(handle)
     }
 
-    /// The statement of a handle.
-    pub(crate) fn get(&self, handle: &[u8]) -> Result<Prepared, Status> {
+    /// The statement of a user's handle.
+    pub(crate) fn get(&self, handle: &[u8], user: &str) -> Result<Prepared, Status> {
         let mut by_handle = self.by_handle.lock();
         let found = std::str::from_utf8(handle).ok().and_then(|handle| by_handle.get_mut(handle));
+        let found = found.filter(|(prepared, _)| prepared.session.user() == user);
         let Some((prepared, used)) = found.filter(|(_, used)| used.elapsed() < self.idle_timeout) else {
             return Err(unknown());
         };
@@ -94,10 +96,12 @@ impl PreparedStatements {
         Ok(())
     }
 
-    /// Forgets a statement. An unknown handle is fine.
-    pub(crate) fn close(&self, handle: &[u8]) {
-        if let Ok(handle) = std::str::from_utf8(handle) {
-            self.by_handle.lock().remove(handle);
+    /// Forgets a user's statement. An unknown handle is fine.
+    pub(crate) fn close(&self, handle: &[u8], user: &str) {
+        let Ok(handle) = std::str::from_utf8(handle) else { return };
+        let mut by_handle = self.by_handle.lock();
+        if by_handle.get(handle).is_some_and(|(prepared, _)| prepared.session.user() == user) {
+            by_handle.remove(handle);
         }
     }
 

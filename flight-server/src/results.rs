@@ -1,7 +1,7 @@
 //! Results that were promised under a ticket and not fetched yet, and those being fetched.
 //!
-//! A ticket is unguessable, works once, and expires. Nothing of a query runs before its ticket is fetched, so an expired
-//! one costs only its plan. A result being fetched can be stopped by its ticket.
+//! A ticket is unguessable, works once, expires, and is good only for the user it was given to. Nothing of a query runs
+//! before its ticket is fetched, so an expired one costs only its plan. A result being fetched can be stopped by its ticket.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,13 +26,20 @@ pub(crate) struct Results {
 #[derive(Debug, Default)]
 struct State {
     pending: HashMap<String, Pending>,
-    running: HashMap<String, CancellationToken>,
+    running: HashMap<String, Running>,
 }
 
 #[derive(Debug)]
 struct Pending {
     result: Promised,
+    owner: Arc<str>,
     since: Instant,
+}
+
+#[derive(Debug)]
+struct Running {
+    cancelled: CancellationToken,
+    owner: Arc<str>,
 }
 
 /// What a ticket stands for.
@@ -70,8 +77,8 @@ impl Results {
         Self { state: Arc::default(), lifetime, pending_max }
     }
 
-    /// Keeps a result under a new ticket.
-    pub(crate) fn promise(&self, result: Promised) -> Result<String, Status> {
+    /// Keeps a user's result under a new ticket.
+    pub(crate) fn promise(&self, result: Promised, owner: &str) -> Result<String, Status> {
         let mut state = self.state.lock();
         if state.pending.len() >= self.pending_max {
             state.expire(self.lifetime);
@@ -84,33 +91,35 @@ impl Results {
             return Err(status(Code::ResourceExhausted, "53000", message, None));
         }
         let ticket = unguessable();
-        state.pending.insert(ticket.clone(), Pending { result, since: Instant::now() });
+        state.pending.insert(ticket.clone(), Pending { result, owner: owner.into(), since: Instant::now() });
         Ok(ticket)
     }
 
-    /// Hands out what a ticket stands for; it works once.
-    pub(crate) fn fetch(&self, ticket: &str) -> Result<(Promised, Fetching), Status> {
+    /// Hands out what a user's ticket stands for; it works once.
+    pub(crate) fn fetch(&self, ticket: &str, user: &str) -> Result<(Promised, Fetching), Status> {
         let mut state = self.state.lock();
-        let pending = state.pending.remove(ticket).filter(|pending| pending.since.elapsed() < self.lifetime);
+        let pending = state.take_pending(ticket, user).filter(|pending| pending.since.elapsed() < self.lifetime);
         let Some(pending) = pending else {
             let message = "this ticket is unknown: it was used already, has expired, or is of another server; \
                            run the statement again";
             return Err(status(Code::NotFound, "24000", message, None));
         };
         let cancelled = CancellationToken::new();
-        state.running.insert(ticket.to_owned(), cancelled.clone());
+        let running = Running { cancelled: cancelled.clone(), owner: pending.owner };
+        state.running.insert(ticket.to_owned(), running);
         drop(state);
         Ok((pending.result, Fetching { results: self.clone(), ticket: ticket.to_owned(), cancelled }))
     }
 
-    /// Stops a result, fetched or not; whether there was one.
-    pub(crate) fn cancel(&self, ticket: &str) -> bool {
+    /// Stops a user's result, fetched or not; whether there was one.
+    pub(crate) fn cancel(&self, ticket: &str, user: &str) -> bool {
         let mut state = self.state.lock();
-        let pending = state.pending.remove(ticket);
-        let running = state.running.remove(ticket);
+        let pending = state.take_pending(ticket, user);
+        let is_running = state.running.get(ticket).is_some_and(|running| *running.owner == *user);
+        let running = if is_running { state.running.remove(ticket) } else { None };
         drop(state);
-        if let Some(token) = &running {
-            token.cancel();
+        if let Some(running) = &running {
+            running.cancelled.cancel();
         }
         pending.is_some() || running.is_some()
     }
@@ -145,6 +154,12 @@ impl Results {
 }
 
 impl State {
+    /// Takes a result that waits, if it is this user's.
+    fn take_pending(&mut self, ticket: &str, user: &str) -> Option<Pending> {
+        let is_theirs = self.pending.get(ticket).is_some_and(|pending| *pending.owner == *user);
+        if is_theirs { self.pending.remove(ticket) } else { None }
+    }
+
     fn expire(&mut self, lifetime: Duration) {
         self.pending.retain(|_, pending| pending.since.elapsed() < lifetime);
     }
@@ -163,39 +178,50 @@ mod tests {
     #[test]
     fn a_ticket_works_once() {
         let results = Results::new(Duration::from_secs(60), 10);
-        let ticket = results.promise(Promised::Nothing).unwrap();
+        let ticket = results.promise(Promised::Nothing, "ann").unwrap();
         assert_eq!(results.stage(&ticket), Stage::Waiting);
-        let (_, fetching) = results.fetch(&ticket).unwrap();
+        let (_, fetching) = results.fetch(&ticket, "ann").unwrap();
         assert_eq!(results.stage(&ticket), Stage::Fetching);
         drop(fetching);
         assert_eq!(results.stage(&ticket), Stage::Ended);
-        assert_eq!(results.fetch(&ticket).unwrap_err().code(), Code::NotFound);
-        assert_eq!(results.fetch("guess").unwrap_err().code(), Code::NotFound);
+        assert_eq!(results.fetch(&ticket, "ann").unwrap_err().code(), Code::NotFound);
+        assert_eq!(results.fetch("guess", "ann").unwrap_err().code(), Code::NotFound);
     }
 
     #[test]
     fn a_ticket_expires() {
         let results = Results::new(Duration::ZERO, 10);
-        let ticket = results.promise(Promised::Nothing).unwrap();
-        assert_eq!(results.fetch(&ticket).unwrap_err().code(), Code::NotFound);
+        let ticket = results.promise(Promised::Nothing, "ann").unwrap();
+        assert_eq!(results.fetch(&ticket, "ann").unwrap_err().code(), Code::NotFound);
     }
 
     #[test]
     fn cancelling_reaches_results_before_and_while_they_are_fetched() {
         let results = Results::new(Duration::from_secs(60), 10);
-        let waiting = results.promise(Promised::Nothing).unwrap();
-        assert!(results.cancel(&waiting));
-        assert!(!results.cancel(&waiting));
-        let running = results.promise(Promised::Nothing).unwrap();
-        let (_, fetching) = results.fetch(&running).unwrap();
-        assert!(results.cancel(&running));
+        let waiting = results.promise(Promised::Nothing, "ann").unwrap();
+        assert!(results.cancel(&waiting, "ann"));
+        assert!(!results.cancel(&waiting, "ann"));
+        let running = results.promise(Promised::Nothing, "ann").unwrap();
+        let (_, fetching) = results.fetch(&running, "ann").unwrap();
+        assert!(results.cancel(&running, "ann"));
         assert!(fetching.cancelled.is_cancelled());
+    }
+
+    #[test]
+    fn another_users_ticket_is_unknown_and_stays_good_for_its_owner() {
+        let results = Results::new(Duration::from_secs(60), 10);
+        let ticket = results.promise(Promised::Nothing, "ann").unwrap();
+        assert_eq!(results.fetch(&ticket, "eve").unwrap_err().code(), Code::NotFound);
+        assert!(!results.cancel(&ticket, "eve"));
+        let (_, fetching) = results.fetch(&ticket, "ann").unwrap();
+        assert!(!results.cancel(&ticket, "eve"));
+        assert!(!fetching.cancelled.is_cancelled());
     }
 
     #[test]
     fn the_number_of_unfetched_results_is_bounded() {
         let results = Results::new(Duration::from_secs(60), 1);
-        results.promise(Promised::Nothing).unwrap();
-        assert_eq!(results.promise(Promised::Nothing).unwrap_err().code(), Code::ResourceExhausted);
+        results.promise(Promised::Nothing, "ann").unwrap();
+        assert_eq!(results.promise(Promised::Nothing, "ann").unwrap_err().code(), Code::ResourceExhausted);
     }
 }

@@ -12,14 +12,15 @@ use polynya_engine::Engine;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::activity::Activity;
+use crate::auth::{Authenticator, Gate};
 use crate::results::Results;
 use crate::service::PolynyaService;
 use crate::settings::{Error as SettingsError, ServerSettings};
+use crate::tls::{Tls, incoming};
 
 /// The largest header list that is accepted, in bytes. Drivers send tokens and cookies of many KiB.
 const HEADER_LIST_BYTES_MAX: u32 = 256 * 1024;
@@ -47,6 +48,9 @@ pub struct Server {
     stop: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     housekeeping: JoinHandle<()>,
+    freshness: JoinHandle<()>,
+    is_encrypted: bool,
+    methods: Vec<&'static str>,
 }
 
 /// The health service's switch.
@@ -95,11 +99,13 @@ pub enum ServerError {
 impl Server {
     /// Listens and begins to serve. Port 0 takes a free port; see [`Server::address`].
     pub async fn bind(engine: Arc<Engine>, settings: &ServerSettings) -> Result<Self, ServerError> {
+        let auth = Arc::new(Authenticator::new(settings)?);
+        let tls = settings.tls.as_ref().map(Tls::new).transpose()?;
         let listener = listen(settings).await?;
         let address = listener.local_addr().map_err(|source| cannot_listen(settings, source))?;
         let activity = Activity::new();
         let results = Results::new(settings.result_lifetime, settings.pending_results_max);
-        let service = PolynyaService::new(engine, settings, results.clone(), activity.clone())
+        let service = PolynyaService::new(engine, Arc::clone(&auth), settings, results.clone(), activity.clone())
             .map_err(|status| ServerError::Setup(Box::new(status)))?;
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -110,6 +116,8 @@ impl Server {
         let flight = FlightServiceServer::new(service.clone())
             .max_decoding_message_size(max_message_bytes)
             .max_encoding_message_size(usize::MAX);
+        let flight = Gate::new(flight, Arc::clone(&auth), service.sessions());
+        let methods = auth.methods();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let serving = tonic::transport::Server::builder()
@@ -120,7 +128,7 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_service(health_service)
             .add_service(flight)
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped);
+            .serve_with_incoming_shutdown(incoming(listener, tls.clone()), stopped);
         Ok(Self {
             address,
             activity,
@@ -130,6 +138,9 @@ impl Server {
             stop,
             serving: tokio::spawn(serving),
             housekeeping: tokio::spawn(keep_house(service)),
+            is_encrypted: tls.is_some(),
+            freshness: tokio::spawn(keep_fresh(auth, tls)),
+            methods,
         })
     }
 
@@ -140,7 +151,17 @@ impl Server {
 
     /// The address as clients write it.
     pub fn url(&self) -> String {
-        format!("grpc://{}", self.address)
+        format!("{}://{}", if self.is_encrypted { "grpc+tls" } else { "grpc" }, self.address)
+    }
+
+    /// Who may call, in a few words for the operator.
+    pub fn access(&self) -> String {
+        let is_loopback = self.address.ip().is_loopback();
+        match (self.methods.as_slice(), is_loopback) {
+            ([], true) => "no authentication, loopback only".to_owned(),
+            ([], false) => "no authentication, OPEN TO THE NETWORK".to_owned(),
+            (methods, _) => format!("authentication by {}", methods.join(", ")),
+        }
     }
 
     /// How many statements and result streams run.
@@ -190,6 +211,7 @@ impl Drop for Server {
         self.stop.cancel();
         self.serving.abort();
         self.housekeeping.abort();
+        self.freshness.abort();
     }
 }
 
@@ -199,6 +221,16 @@ async fn keep_house(service: PolynyaService) {
         ticks.tick().await;
         service.expire();
     }
+}
+
+/// Reads files and keys again when they change.
+async fn keep_fresh(auth: Arc<Authenticator>, tls: Option<Arc<Tls>>) {
+    let certificate = async {
+        if let Some(tls) = tls {
+            tls.keep_fresh().await;
+        }
+    };
+    tokio::join!(auth.keep_fresh(), certificate);
 }
 
 /// Opens the first address that the setting stands for, after checking all of them for exposure.
@@ -211,12 +243,22 @@ async fn listen(settings: &ServerSettings) -> Result<TcpListener, ServerError> {
     let listener = TcpListener::bind(addresses.as_slice()).await.map_err(failed)?;
     let exposed = |ip: IpAddr| !ip.is_loopback();
     if listener.local_addr().is_ok_and(|address| exposed(address.ip())) {
-        tracing::warn!(
-            listen = settings.listen,
-            "INSECURE: anyone who reaches this address can run SQL, because no authentication is configured"
-        );
+        warn_of_exposure(settings);
     }
     Ok(listener)
+}
+
+/// Says loudly what the operator has allowed.
+fn warn_of_exposure(settings: &ServerSettings) {
+    let listen = &settings.listen;
+    if !settings.asks_callers() {
+        tracing::warn!(
+            listen,
+            "INSECURE: anyone who reaches this address can run SQL, because no authentication is configured"
+        );
+    } else if settings.tls.is_none() {
+        tracing::warn!(listen, "INSECURE: passwords and tokens travel as they are, because TLS is not configured");
+    }
 }
 
 fn cannot_listen(settings: &ServerSettings, source: std::io::Error) -> ServerError {

@@ -1,8 +1,9 @@
 //! Which session a call belongs to, and how long sessions live.
 //!
-//! A session is found by the cookie `polynya-session-id`, else by a bearer token that a handshake gave out, else it is a
-//! fresh one that lives for the call. A fresh session is kept, and its cookie sent, only once there is something to
-//! remember (an option was set, `USE`, `SET`): clients without cookies would otherwise leave one behind per call.
+//! A session belongs to a user. It is found by the cookie `polynya-session-id`, else by a bearer token that a handshake
+//! gave out, if it is the caller's; else it is a fresh one that lives for the call. Another user's cookie names nothing. A
+//! fresh session is kept, and its cookie sent, only once there is something to remember (an option was set, `USE`, `SET`):
+//! clients without cookies would otherwise leave one behind per call.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use polynya_engine::Session;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
+use crate::auth::Identity;
 use crate::status::status;
 
 const COOKIE_NAME: &str = "polynya-session-id";
@@ -20,19 +22,20 @@ const COOKIE_NAME: &str = "polynya-session-id";
 /// The sessions that clients hold on to.
 pub(crate) struct Sessions {
     kept: Mutex<HashMap<String, Kept>>,
-    fresh: Box<dyn Fn() -> Session + Send + Sync>,
+    fresh: Box<dyn Fn(&str) -> Session + Send + Sync>,
     idle_timeout: Duration,
     count_max: usize,
 }
 
-#[derive(Debug)]
 struct Kept {
     session: Arc<Session>,
     used: Instant,
+    /// The hash that the user's password fitted, if the session began with one; its id is then a bearer token.
+    login: Option<Arc<str>>,
 }
 
-/// A call's session.
-#[derive(Debug, Clone)]
+/// A call's session. Has no `Debug`: the id may be a bearer token.
+#[derive(Clone)]
 pub(crate) struct Caller {
     /// The engine's session.
     pub(crate) session: Arc<Session>,
@@ -50,6 +53,11 @@ fn chosen(session: &Session) -> Chosen {
 }
 
 impl Caller {
+    /// Whose session it is.
+    pub(crate) fn user(&self) -> &str {
+        self.session.user()
+    }
+
     /// Works in the session of a prepared statement, unless the call named one of its own: what the statement changes is
     /// then kept, and the client told, as if the call itself had changed it.
     pub(crate) fn adopt(&mut self, session: &Arc<Session>) {
@@ -61,35 +69,61 @@ impl Caller {
 }
 
 impl Sessions {
-    /// No session yet; `fresh` makes one as clients first find it.
+    /// No session yet; `fresh` makes one of a user, as clients first find it.
     pub(crate) fn new(
-        fresh: impl Fn() -> Session + Send + Sync + 'static,
+        fresh: impl Fn(&str) -> Session + Send + Sync + 'static,
         idle_timeout: Duration,
         count_max: usize,
     ) -> Self {
         Self { kept: Mutex::default(), fresh: Box::new(fresh), idle_timeout, count_max }
     }
 
-    /// The session that a call's headers name, or a fresh one.
-    pub(crate) fn resolve(&self, headers: &MetadataMap) -> Caller {
-        let candidates = [cookie(headers), bearer(headers)];
+    /// The session that a call names and that is its caller's, or a fresh one.
+    pub(crate) fn resolve(&self, headers: &MetadataMap, identity: &Identity) -> Caller {
+        let candidates = [cookie(headers), identity.session_name().map(str::to_owned)];
         let mut kept = self.kept.lock();
         for id in candidates.into_iter().flatten() {
             if let Some(entry) = kept.get_mut(&id)
                 && entry.used.elapsed() < self.idle_timeout
+                && entry.session.user() == identity.user()
             {
                 entry.used = Instant::now();
                 return Caller { session: Arc::clone(&entry.session), id, before: None, kept: true };
             }
         }
         drop(kept);
-        let session = (self.fresh)();
+        let session = (self.fresh)(identity.user());
         let before = Some(chosen(&session));
         Caller { session: Arc::new(session), id: unguessable(), before, kept: false }
     }
 
+    /// Begins a session for a user whose password fitted a hash. Its id is the bearer token of later calls.
+    pub(crate) fn log_in(&self, user: &str, hash: &Arc<str>) -> Result<String, Status> {
+        let session = Arc::new((self.fresh)(user));
+        let caller = Caller { session, id: unguessable(), before: None, kept: false };
+        self.keep_as(&caller, Some(Arc::clone(hash)))
+    }
+
+    /// Who has logged in with a bearer token, and the hash that the password fitted.
+    pub(crate) fn login(&self, token: &str) -> Option<(String, Arc<str>)> {
+        let mut kept = self.kept.lock();
+        let entry = kept.get_mut(token).filter(|entry| entry.used.elapsed() < self.idle_timeout)?;
+        let hash = entry.login.clone()?;
+        entry.used = Instant::now();
+        Some((entry.session.user().to_owned(), hash))
+    }
+
+    /// Forgets the session of a bearer token.
+    pub(crate) fn forget(&self, token: &str) {
+        self.kept.lock().remove(token);
+    }
+
     /// Keeps a fresh session for later calls and gives its id; the id of a kept one is given as it is.
     pub(crate) fn keep(&self, caller: &Caller) -> Result<String, Status> {
+        self.keep_as(caller, None)
+    }
+
+    fn keep_as(&self, caller: &Caller, login: Option<Arc<str>>) -> Result<String, Status> {
         let mut kept = self.kept.lock();
         if !kept.contains_key(&caller.id) {
             if kept.len() >= self.count_max {
@@ -102,7 +136,8 @@ impl Sessions {
                 );
                 return Err(status(Code::ResourceExhausted, "53300", message, None));
             }
-            kept.insert(caller.id.clone(), Kept { session: Arc::clone(&caller.session), used: Instant::now() });
+            let session = Arc::clone(&caller.session);
+            kept.insert(caller.id.clone(), Kept { session, used: Instant::now(), login });
         }
         Ok(caller.id.clone())
     }
@@ -156,59 +191,80 @@ fn cookie(headers: &MetadataMap) -> Option<String> {
     })
 }
 
-fn bearer(headers: &MetadataMap) -> Option<String> {
-    let value = headers.get("authorization")?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sessions() -> Sessions {
-        let fresh = || Session::new("tenant", "user", Some("lake".into()), None);
+        let fresh = |user: &str| Session::new("tenant", user, Some("lake".into()), None);
         Sessions::new(fresh, Duration::from_secs(60), 2)
     }
 
-    fn with(name: &'static str, value: String) -> MetadataMap {
+    fn with_cookie(id: &str) -> MetadataMap {
         let mut headers = MetadataMap::new();
-        headers.insert(name, value.parse().unwrap());
+        headers.insert("cookie", format!("other=1; {COOKIE_NAME}={id}").parse().unwrap());
         headers
+    }
+
+    fn ann() -> Identity {
+        Identity::for_test("ann", None)
     }
 
     #[test]
     fn a_session_is_found_by_cookie_and_by_token_once_it_is_kept() {
         let sessions = sessions();
-        let caller = sessions.resolve(&MetadataMap::new());
+        let caller = sessions.resolve(&MetadataMap::new(), &ann());
         assert_eq!(caller.session.catalog().as_deref(), Some("lake"));
         assert!(sessions.keep_if_changed(&caller).unwrap().is_none());
         caller.session.set_schema("s");
         let cookie = sessions.keep_if_changed(&caller).unwrap().unwrap();
         let id = cookie.to_str().unwrap().split_once('=').unwrap().1.split(';').next().unwrap().to_owned();
 
-        let again = sessions.resolve(&with("cookie", format!("other=1; polynya-session-id={id}")));
-        assert_eq!(again.session.schema().as_deref(), Some("s"));
-        let again = sessions.resolve(&with("authorization", format!("Bearer {id}")));
+        let again = sessions.resolve(&with_cookie(&id), &ann());
+        assert_eq!((again.session.schema().as_deref(), again.user()), (Some("s"), "ann"));
+        let again = sessions.resolve(&MetadataMap::new(), &Identity::for_test("ann", Some(&id)));
         assert_eq!(again.session.schema().as_deref(), Some("s"));
         assert!(sessions.close(&again));
-        assert_eq!(sessions.resolve(&with("cookie", format!("polynya-session-id={id}"))).session.schema(), None);
+        assert_eq!(sessions.resolve(&with_cookie(&id), &ann()).session.schema(), None);
+    }
+
+    #[test]
+    fn the_cookie_of_another_user_names_nothing() {
+        let sessions = sessions();
+        let caller = sessions.resolve(&MetadataMap::new(), &ann());
+        caller.session.set_schema("s");
+        let id = sessions.keep(&caller).unwrap();
+        let eve = sessions.resolve(&with_cookie(&id), &Identity::for_test("eve", None));
+        assert_eq!((eve.user(), eve.session.schema()), ("eve", None));
+        let eve = sessions.resolve(&MetadataMap::new(), &Identity::for_test("eve", Some(&id)));
+        assert_eq!((eve.user(), eve.session.schema()), ("eve", None));
+        assert_eq!(sessions.login(&id), None, "a session that began without a password is no login");
+    }
+
+    #[test]
+    fn a_login_is_known_by_its_token_until_it_is_forgotten() {
+        let sessions = sessions();
+        let hash: Arc<str> = "hash".into();
+        let token = sessions.log_in("ann", &hash).unwrap();
+        assert_eq!(sessions.login(&token), Some(("ann".to_owned(), hash)));
+        sessions.forget(&token);
+        assert_eq!(sessions.login(&token), None);
     }
 
     #[test]
     fn a_token_that_we_did_not_give_out_names_no_session() {
         let sessions = sessions();
-        let caller = sessions.resolve(&with("authorization", "Bearer mine".into()));
+        let caller = sessions.resolve(&MetadataMap::new(), &Identity::for_test("ann", Some("mine")));
         assert_ne!(caller.id, "mine");
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded() {
         let sessions = sessions();
+        let fresh = || sessions.resolve(&MetadataMap::new(), &ann());
         for _ in 0..2 {
-            sessions.keep(&sessions.resolve(&MetadataMap::new())).unwrap();
+            sessions.keep(&fresh()).unwrap();
         }
-        let refused = sessions.keep(&sessions.resolve(&MetadataMap::new())).unwrap_err();
-        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(sessions.keep(&fresh()).unwrap_err().code(), Code::ResourceExhausted);
     }
 }

@@ -30,6 +30,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The client's own certificate or key cannot be read.
+    #[error("cannot read {}, which the server is to be shown", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        source: std::io::Error,
+    },
     /// Nothing answers at the address.
     #[error("cannot connect to {url}: is the server running? Start it with `polynya serve`")]
     Connect {

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tonic::Code;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use address::Address;
 use channel::SessionChannel;
@@ -61,6 +61,19 @@ pub struct Auth {
     pub token: Option<String>,
     /// PEM file of the certificate authority of a `grpc+tls://` server; absent: the system's.
     pub tls_ca: Option<PathBuf>,
+    /// PEM file of the certificate that the server is shown, with `tls_key`; absent: none.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// The name that must be in the server's certificate; absent: the address's host.
+    pub tls_server_name: Option<String>,
+}
+
+impl Auth {
+    /// Whether something is said that only an encrypted connection can mean.
+    fn asks_for_tls(&self) -> bool {
+        self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_key.is_some() || self.tls_server_name.is_some()
+    }
 }
 
 impl std::fmt::Debug for Auth {
@@ -71,6 +84,9 @@ impl std::fmt::Debug for Auth {
             .field("password", &hidden(&self.password))
             .field("token", &hidden(&self.token))
             .field("tls_ca", &self.tls_ca)
+            .field("tls_cert", &self.tls_cert)
+            .field("tls_key", &self.tls_key)
+            .field("tls_server_name", &self.tls_server_name)
             .finish()
     }
 }
@@ -262,13 +278,32 @@ fn endpoint(address: &Address, auth: &Auth) -> Result<Endpoint> {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 2)
         .http2_max_header_list_size(HEADER_LIST_BYTES_MAX);
-    if !address.tls {
-        return Ok(endpoint);
+    match (address.tls, auth.asks_for_tls()) {
+        (true, _) => endpoint.tls_config(tls(auth)?).map_err(invalid),
+        (false, false) => Ok(endpoint),
+        (false, true) => Err(Error::Url {
+            url: address.to_string(),
+            reason: "options of TLS are given, so the scheme must be grpc+tls",
+        }),
     }
-    let mut tls = ClientTlsConfig::new().with_enabled_roots();
-    if let Some(path) = &auth.tls_ca {
-        let pem = std::fs::read(path).map_err(|source| Error::TlsCa { path: path.clone(), source })?;
-        tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+}
+
+/// How the server is trusted, and what it is shown.
+fn tls(auth: &Auth) -> Result<ClientTlsConfig> {
+    let mut tls = ClientTlsConfig::new();
+    tls = match &auth.tls_ca {
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|source| Error::TlsCa { path: path.clone(), source })?;
+            tls.ca_certificate(Certificate::from_pem(pem))
+        }
+        None => tls.with_enabled_roots(),
+    };
+    if let (Some(certificate), Some(key)) = (&auth.tls_cert, &auth.tls_key) {
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| Error::TlsFile { path: path.clone(), source });
+        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
     }
-    endpoint.tls_config(tls).map_err(invalid)
+    if let Some(name) = &auth.tls_server_name {
+        tls = tls.domain_name(name);
+    }
+    Ok(tls)
 }

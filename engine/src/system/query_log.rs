@@ -82,6 +82,7 @@ impl QueryLog {
             stats: QueryStats::default(),
             tasks: Arc::default(),
         };
+        context.audit().is_of(user);
         self.state.lock().running.push(Running { context: Arc::downgrade(context), record });
     }
 

@@ -17,7 +17,7 @@ use polynya_bench::tpch::{LoadOptions, LoadReport, OnExisting, Report, RunOption
 use polynya_engine::Engine;
 
 use super::logging;
-use crate::settings::{DEFAULT_FILE, LogFormat, Overrides, Settings};
+use crate::settings::{AuthSettings, DEFAULT_FILE, LogFormat, Overrides, Settings};
 use crate::{Server, ServerSettings};
 
 /// What `demo` may be told.
@@ -50,8 +50,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let settings = Settings::load(Some(&file), &Overrides::default())?;
 
     let engine = Engine::start(settings.engine).await.context("the engine could not be started")?;
-    // A free port, so that the demo does not fight with a server that runs already.
-    let server = ServerSettings { listen: "127.0.0.1:0".to_owned(), ..settings.server };
+    // A free port, so that the demo does not fight with a server that runs already. Nobody else has a part in it.
+    let (auth, tls) = (AuthSettings::default(), None);
+    let server = ServerSettings { listen: "127.0.0.1:0".to_owned(), auth, tls, ..settings.server };
     let server = Server::bind(engine, &server).await?;
     println!("A Polynya server runs on {}, its tables are in {}.\n", server.url(), arguments.dir.display());
     let client = Client::connect(&server.url(), &Auth::default()).await?;

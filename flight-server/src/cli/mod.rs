@@ -1,6 +1,7 @@
 //! The command line: what `polynya` can be asked to do.
 
 mod demo;
+mod hash_password;
 mod logging;
 mod serve;
 mod sql;
@@ -29,6 +30,8 @@ enum Command {
     Sql(sql::Arguments),
     /// Shows the whole way on TPC-H tables in a local folder: make, load, serve, query, check.
     Demo(demo::Arguments),
+    /// Makes a line for the file of users (setting auth.users_file) of a password that is typed or read.
+    HashPassword(hash_password::Arguments),
 }
 
 /// Stack of each thread, in bytes. Planning recurses as deep as an expression is long; `engine/src/statement/length.rs`
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
             Command::Worker(arguments) => worker::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::HashPassword(arguments) => hash_password::run(&arguments),
         }
     });
     // Work on blocking threads (a prompt that waits for a key, a slow resolver) must not keep the process.

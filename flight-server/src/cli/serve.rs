@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Where to listen [default: 127.0.0.1:50051].
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Listen on more than loopback although nobody is asked for a password.
+    /// Listen on more than loopback although nobody is asked for a password, or passwords are not encrypted.
     #[arg(long)]
     allow_insecure: bool,
     /// How log lines look [default: text].
@@ -64,11 +64,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let catalogs = engine.catalog_names().join(", ");
     let _metrics = serve_metrics(&engine, &settings.server).await?;
     let mut server = Server::bind(engine, &settings.server).await?;
-    let access = if server.address().ip().is_loopback() { "loopback only" } else { "OPEN TO THE NETWORK" };
     println!(
-        "polynya {} is ready on {} (catalogs: {catalogs}; no authentication, {access})",
+        "polynya {} is ready on {} (catalogs: {catalogs}; {})",
         env!("CARGO_PKG_VERSION"),
         server.url(),
+        server.access(),
     );
     let name = tokio::select! {
         error = server.failed() => return Err(error.into()),

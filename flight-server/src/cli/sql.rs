@@ -7,35 +7,30 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use polynya_bench::client::{Auth, Client};
+use polynya_bench::credentials::Credentials;
 use polynya_engine::Engine;
 
 use super::logging;
+use crate::auth::one_token;
 use crate::settings::{LogFormat, Overrides, Settings};
 use crate::shell::{Ended, Mode, Shell, ShellError, interact, split};
 use crate::{Server, ServerSettings};
+
+/// Who runs SQL in this process: whoever may read the settings may do everything.
+const LOCAL: &str = "local";
 
 /// What `sql` may be told.
 #[derive(Debug, Args)]
 #[command(after_help = "Without -c, -f or piped input, a prompt with history and completion is opened.")]
 pub(super) struct Arguments {
-    /// The server.
+    /// The server: grpc://host:port, or grpc+tls://host:port for an encrypted connection.
     #[arg(long, value_name = "URL", default_value = "grpc://127.0.0.1:50051", conflicts_with = "config")]
     url: String,
     /// Run an engine in this process from this settings file, instead of asking a server.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// User name.
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// Password; better given as the environment variable POLYNYA_PASSWORD.
-    #[arg(long, value_name = "PASSWORD", env = "POLYNYA_PASSWORD", hide_env_values = true)]
-    password: Option<String>,
-    /// Bearer token; better given as the environment variable POLYNYA_TOKEN.
-    #[arg(long, value_name = "TOKEN", env = "POLYNYA_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// PEM file of the certificate authority of a grpc+tls server.
-    #[arg(long, value_name = "FILE")]
-    tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// Run these statements and leave; may be given more than once.
     #[arg(short, long = "command", value_name = "SQL")]
     command: Vec<String>,
@@ -54,18 +49,15 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     logging::start(LogFormat::Text, "error", None);
     let script = script(&arguments)?;
-    let auth = Auth {
-        user: arguments.user.clone(),
-        password: arguments.password.clone(),
-        token: arguments.token.clone(),
-        tls_ca: arguments.tls_ca.clone(),
-    };
     // Kept until the end: dropping it would stop it.
-    let embedded = match &arguments.config {
-        Some(file) => Some(embedded(file).await?),
-        None => None,
+    let (_embedded, url, auth) = match &arguments.config {
+        Some(file) => {
+            let (server, token) = embedded(file).await?;
+            let url = server.url();
+            (Some(server), url, Auth { token: Some(token), ..Auth::default() })
+        }
+        None => (None, arguments.url.clone(), arguments.credentials.auth()?),
     };
-    let url = embedded.as_ref().map_or_else(|| arguments.url.clone(), Server::url);
     let client = Client::connect(&url, &auth).await.map_err(ShellError::from)?;
     let interactive = script.is_none();
     let progress = !arguments.quiet && std::io::stderr().is_terminal();
@@ -113,10 +105,15 @@ async fn run_script(mut shell: Shell, script: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A server in this process, on a port that only this process knows.
-async fn embedded(file: &std::path::Path) -> Result<Server> {
-    let settings = Settings::load(Some(file), &Overrides::default())?;
+/// A server in this process, and the token that only this process knows.
+async fn embedded(file: &std::path::Path) -> Result<(Server, String)> {
+    let mut settings = Settings::load(Some(file), &Overrides::default())?;
+    if let Some(access) = &mut settings.engine.access {
+        access.admins.push(LOCAL.to_owned());
+    }
     let engine = Engine::start(settings.engine).await.context("the engine could not be started")?;
-    let server = ServerSettings { listen: "127.0.0.1:0".to_owned(), ..settings.server };
-    Ok(Server::bind(engine, &server).await?)
+    // Whoever may read the settings is asked nothing; others on this machine get no further than the port.
+    let (auth, token) = one_token(LOCAL).context("a token cannot be made")?;
+    let server = ServerSettings { listen: "127.0.0.1:0".to_owned(), auth, tls: None, ..settings.server };
+    Ok((Server::bind(engine, &server).await?, token))
 }

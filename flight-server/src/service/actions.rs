@@ -53,20 +53,20 @@ impl Inner {
             "CreatePreparedStatement" => self.prepare(unpack(&action)?, caller).await,
             "ClosePreparedStatement" => {
                 let request: ActionClosePreparedStatementRequest = unpack(&action)?;
-                self.prepared.close(&request.prepared_statement_handle);
+                self.prepared.close(&request.prepared_statement_handle, caller.user());
                 Ok(reply(None))
             }
             "CancelFlightInfo" => {
                 let request: CancelFlightInfoRequest = bare(&action)?;
                 let info = request.info.ok_or_else(|| invalid("CancelFlightInfo needs the FlightInfo to cancel"))?;
-                self.cancel(&info)?;
+                self.cancel(&info, caller)?;
                 let result = CancelFlightInfoResult { status: CancelStatus::Cancelled.into() };
                 Ok(reply(Some(result.encode_to_vec())))
             }
             "CancelQuery" => {
                 let request: ActionCancelQueryRequest = unpack(&action)?;
                 let info = FlightInfo::decode(request.info).map_err(|error| malformed("the FlightInfo", &error))?;
-                self.cancel(&info)?;
+                self.cancel(&info, caller)?;
                 // ActionCancelQueryResult's own enum has the same number for "cancelled".
                 let result = ActionCancelQueryResult { result: CancelStatus::Cancelled.into() };
                 Ok(reply(Some(result.as_any().encode_to_vec())))
@@ -111,12 +111,13 @@ impl Inner {
         Ok(reply(Some(result.as_any().encode_to_vec())))
     }
 
-    /// Stops the queries of a FlightInfo's tickets.
-    fn cancel(&self, info: &FlightInfo) -> Result<(), Status> {
+    /// Stops the caller's queries of a FlightInfo's tickets.
+    fn cancel(&self, info: &FlightInfo, caller: &Caller) -> Result<(), Status> {
         let mut found = false;
         for ticket in info.endpoint.iter().filter_map(|endpoint| endpoint.ticket.as_ref()) {
             if let Command::TicketStatementQuery(ticket) = decode_command("the ticket", &ticket.ticket)? {
-                found |= std::str::from_utf8(&ticket.statement_handle).is_ok_and(|ticket| self.results.cancel(ticket));
+                let handle = std::str::from_utf8(&ticket.statement_handle);
+                found |= handle.is_ok_and(|handle| self.results.cancel(handle, caller.user()));
             }
         }
         if found {

@@ -1,13 +1,15 @@
 //! The Flight SQL service: which call does what.
 //!
-//! In: gRPC calls of the Flight protocol with Flight SQL commands inside. Out: calls of the engine. This file only
-//! decodes and dispatches; arrow-flight's own `FlightSqlService` is not used, because it hard-codes UNIMPLEMENTED for
-//! GetSchema and leaves sessions and cancelling out. Panics end here, as INTERNAL with an id that the log explains.
+//! In: gRPC calls of the Flight protocol with Flight SQL commands inside, whose callers `auth` has let in. Out: calls of
+//! the engine. This file only decodes and dispatches; arrow-flight's own `FlightSqlService` is not used, because it
+//! hard-codes UNIMPLEMENTED for GetSchema and leaves sessions and cancelling out. Panics end here, as INTERNAL with an id
+//! that the log explains.
 
 mod actions;
 mod bind;
 mod column_notes;
 mod fetch;
+mod handshake;
 mod ingest;
 mod metadata;
 mod poll;
@@ -33,20 +35,20 @@ use futures::{FutureExt, StreamExt};
 use polynya_engine::Engine;
 use prost::Message;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::activity::Activity;
+use crate::auth::{Authenticator, Identity};
 use crate::polls::Polls;
 use crate::prepared::PreparedStatements;
 use crate::results::Results;
-use crate::sessions::{Caller, Sessions, set_cookie};
+use crate::sessions::{Caller, Sessions};
 use crate::settings::ServerSettings;
 use crate::status::{arrow_status, flight_status, invalid, malformed, panicked, unimplemented};
 use crate::wire::schema_bytes;
 
-/// Whom everything is counted for while there are no users.
+/// Whom everything is counted for: all users are one tenant's.
 const TENANT: &str = "default";
-const USER: &str = "anonymous";
 
 type ServerStream<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -59,7 +61,8 @@ pub(crate) struct PolynyaService {
 /// What all calls share.
 struct Inner {
     engine: Arc<Engine>,
-    sessions: Sessions,
+    auth: Arc<Authenticator>,
+    sessions: Arc<Sessions>,
     prepared: PreparedStatements,
     results: Results,
     polls: Polls,
@@ -74,15 +77,16 @@ impl PolynyaService {
     /// A service with no sessions.
     pub(crate) fn new(
         engine: Arc<Engine>,
+        auth: Arc<Authenticator>,
         settings: &ServerSettings,
         results: Results,
         activity: Activity,
     ) -> Result<Self, Status> {
         let fresh = {
             let engine = Arc::clone(&engine);
-            move || engine.session(TENANT, USER)
+            move |user: &str| engine.session(TENANT, user)
         };
-        let sessions = Sessions::new(fresh, settings.session_idle_timeout, settings.sessions_max);
+        let sessions = Arc::new(Sessions::new(fresh, settings.session_idle_timeout, settings.sessions_max));
         let prepared = PreparedStatements::new(
             settings.session_idle_timeout,
             settings.prepared_statements_max,
@@ -93,8 +97,13 @@ impl PolynyaService {
         let polls = Polls::new(results.clone(), settings.result_lifetime);
         let bound_bytes_max = usize::try_from(settings.max_message_bytes.as_u64()).unwrap_or(usize::MAX);
         let inner =
-            Inner { engine, sessions, prepared, results, polls, activity, bound_bytes_max, sql_info, type_info };
+            Inner { engine, auth, sessions, prepared, results, polls, activity, bound_bytes_max, sql_info, type_info };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The sessions that clients hold on to.
+    pub(crate) fn sessions(&self) -> Arc<Sessions> {
+        Arc::clone(&self.inner.sessions)
     }
 
     /// Forgets what nobody used for too long.
@@ -142,27 +151,9 @@ impl Inner {
         Ok(response)
     }
 
-    /// Gives out a bearer token, which is the name of a new session. Nobody is refused: there are no users yet.
-    async fn handshake(
-        &self,
-        metadata: &MetadataMap,
-        mut requests: Streaming<HandshakeRequest>,
-    ) -> Result<Response<ServerStream<HandshakeResponse>>, Status> {
-        // Old clients send their credentials as a message and wait; new ones send only headers and close.
-        let first = requests.message().await?;
-        let caller = self.sessions.resolve(metadata);
-        let token = self.sessions.keep(&caller)?;
-        let answer = HandshakeResponse {
-            protocol_version: first.map_or(0, |request| request.protocol_version),
-            payload: Bytes::from(token.clone()),
-        };
-        let mut response = Response::new(futures::stream::iter([Ok(answer)]).boxed());
-        let bearer = format!("Bearer {token}").parse().map_err(|_| Status::internal("a token is not a header"))?;
-        response.metadata_mut().insert("authorization", bearer);
-        if let Some(cookie) = set_cookie(&token) {
-            response.metadata_mut().insert("set-cookie", cookie);
-        }
-        Ok(response)
+    /// Who calls, and in which session.
+    fn caller(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Status> {
+        Ok(self.sessions.resolve(metadata, Identity::of(extensions)?))
     }
 }
 
@@ -180,14 +171,14 @@ impl FlightService for PolynyaService {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let (metadata, _, requests) = request.into_parts();
-        guarded("Handshake", self.inner.handshake(&metadata, requests)).await
+        let (metadata, extensions, requests) = request.into_parts();
+        guarded("Handshake", self.inner.handshake(&metadata, &extensions, requests)).await
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        let (metadata, _, descriptor) = request.into_parts();
+        let (metadata, extensions, descriptor) = request.into_parts();
         guarded("GetFlightInfo", async {
-            let mut caller = self.inner.sessions.resolve(&metadata);
+            let mut caller = self.inner.caller(&metadata, &extensions)?;
             let command = decode_command("the descriptor's command", &descriptor.cmd)?;
             let info = self.inner.flight_info(command, descriptor, &mut caller).await?;
             self.inner.reply(info, &caller)
@@ -196,9 +187,9 @@ impl FlightService for PolynyaService {
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        let (metadata, _, descriptor) = request.into_parts();
+        let (metadata, extensions, descriptor) = request.into_parts();
         guarded("GetSchema", async {
-            let caller = self.inner.sessions.resolve(&metadata);
+            let caller = self.inner.caller(&metadata, &extensions)?;
             let command = decode_command("the descriptor's command", &descriptor.cmd)?;
             let schema = self.inner.schema(command, &caller).await?;
             let schema = schema_bytes(&schema).map_err(|error| arrow_status(&error, None))?;
@@ -208,9 +199,9 @@ impl FlightService for PolynyaService {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        let (metadata, _, ticket) = request.into_parts();
+        let (metadata, extensions, ticket) = request.into_parts();
         let stream = guarded("DoGet", async {
-            let caller = self.inner.sessions.resolve(&metadata);
+            let caller = self.inner.caller(&metadata, &extensions)?;
             let command = decode_command("the ticket", &ticket.ticket)?;
             self.inner.fetch(command, &caller).await
         })
@@ -219,9 +210,9 @@ impl FlightService for PolynyaService {
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        let (metadata, _, messages) = request.into_parts();
+        let (metadata, extensions, messages) = request.into_parts();
         guarded("DoPut", async {
-            let mut caller = self.inner.sessions.resolve(&metadata);
+            let mut caller = self.inner.caller(&metadata, &extensions)?;
             let result = self.inner.put(messages, &mut caller).await?;
             self.inner.reply(futures::stream::iter([Ok(result)]).boxed(), &caller)
         })
@@ -229,9 +220,9 @@ impl FlightService for PolynyaService {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        let (metadata, _, action) = request.into_parts();
+        let (metadata, extensions, action) = request.into_parts();
         guarded("DoAction", async {
-            let caller = self.inner.sessions.resolve(&metadata);
+            let caller = self.inner.caller(&metadata, &extensions)?;
             self.inner.act(action, &caller).await
         })
         .await
@@ -246,9 +237,9 @@ impl FlightService for PolynyaService {
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        let (metadata, _, descriptor) = request.into_parts();
+        let (metadata, extensions, descriptor) = request.into_parts();
         guarded("PollFlightInfo", async {
-            let mut caller = self.inner.sessions.resolve(&metadata);
+            let mut caller = self.inner.caller(&metadata, &extensions)?;
             let command = decode_command("the descriptor's command", &descriptor.cmd)?;
             let answer = self.inner.poll(command, descriptor, &mut caller).await?;
             self.inner.reply(answer, &caller)

@@ -30,7 +30,7 @@ impl Inner {
         caller: &mut Caller,
     ) -> Result<PollInfo, Status> {
         if let Command::TicketStatementQuery(ticket) = command {
-            return self.poll_again(&ticket, descriptor).await;
+            return self.poll_again(&ticket, descriptor, caller).await;
         }
         let info = self.flight_info(command, descriptor, caller).await?;
         let ticket = ticket_of(&info)?;
@@ -39,14 +39,20 @@ impl Inner {
             // A statement that is done, or metadata.
             return Ok(PollInfo { info: Some(info), progress: Some(1.0), ..PollInfo::default() });
         };
-        let can_be_polled = self.polls.begin(&ticket, Polled { info: info.clone(), query });
+        let polled = Polled { info: info.clone(), query, owner: caller.user().into() };
+        let can_be_polled = self.polls.begin(&ticket, polled);
         let answer = PollInfo { info: Some(info), progress: Some(0.0), ..PollInfo::default() };
         Ok(if can_be_polled { self.to_be_continued(answer, again) } else { answer })
     }
 
-    async fn poll_again(&self, ticket: &TicketStatementQuery, again: FlightDescriptor) -> Result<PollInfo, Status> {
+    async fn poll_again(
+        &self,
+        ticket: &TicketStatementQuery,
+        again: FlightDescriptor,
+        caller: &Caller,
+    ) -> Result<PollInfo, Status> {
         let ticket = handle(ticket)?;
-        let Polled { info, query } = self.polls.get(ticket)?;
+        let Polled { info, query, .. } = self.polls.get(ticket, caller.user())?;
         let (asked, known) = (Instant::now(), query.progress());
         while self.results.stage(ticket) == Stage::Fetching && query.progress() == known && asked.elapsed() < PATIENCE {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -26,7 +26,7 @@ impl Inner {
                 Ok(updated(self.update(&statement.query, &Parameters::none(), &caller.session).await?))
             }
             Command::CommandPreparedStatementUpdate(statement) => {
-                let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
+                let prepared = self.prepared.get(&statement.prepared_statement_handle, caller.user())?;
                 // Drivers send the values with the update, or bind them to the handle before.
                 let sent = self.binding(&prepared, first, messages).await?;
                 caller.adopt(&prepared.session);
@@ -35,7 +35,7 @@ impl Inner {
             }
             Command::CommandPreparedStatementQuery(statement) => {
                 let handle = statement.prepared_statement_handle;
-                let prepared = self.prepared.get(&handle)?;
+                let prepared = self.prepared.get(&handle, caller.user())?;
                 let values = self.binding(&prepared, first, messages).await?;
                 self.prepared.bind(&handle, values.unwrap_or_else(Parameters::none))?;
                 let result = DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };

@@ -32,7 +32,7 @@ impl Inner {
                 self.run(&statement.query, &Parameters::none(), &caller.session, descriptor).await
             }
             Command::CommandPreparedStatementQuery(statement) => {
-                let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
+                let prepared = self.prepared.get(&statement.prepared_statement_handle, caller.user())?;
                 caller.adopt(&prepared.session);
                 self.run(&prepared.sql, &prepared.bound, &prepared.session, descriptor).await
             }
@@ -55,7 +55,7 @@ impl Inner {
                 self.describe(&statement.query, &Parameters::none(), &caller.session).await
             }
             Command::CommandPreparedStatementQuery(statement) => {
-                let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
+                let prepared = self.prepared.get(&statement.prepared_statement_handle, caller.user())?;
                 self.describe(&prepared.sql, &prepared.bound, &prepared.session).await
             }
             command => self.metadata_schema(&command).ok_or_else(|| not_offered(&command, "GetSchema")),
@@ -87,12 +87,12 @@ impl Inner {
                 let options = self.engine.wire_options(session);
                 let schema = result_schema(&rows.schema(), &options);
                 let metadata = about(rows.query_id());
-                let handle = self.results.promise(Promised::Rows(rows, options))?;
+                let handle = self.results.promise(Promised::Rows(rows, options), session.user())?;
                 Ok(flight_info(&schema, ticket(handle), descriptor)?.with_app_metadata(metadata))
             }
             Answer::Done(done) => {
                 tracing::info!(query_id = done.query_id, tag = done.tag, rows = done.rows, "a statement finished");
-                let handle = self.results.promise(Promised::Nothing)?;
+                let handle = self.results.promise(Promised::Nothing, session.user())?;
                 // Drivers that run updates through this call take the number of rows changed from here.
                 let changed = done.rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1);
                 let info = flight_info(&Schema::empty(), ticket(handle), descriptor)?;
@@ -127,7 +127,7 @@ impl Inner {
             Command::TicketStatementQuery(statement) => {
                 let handle = std::str::from_utf8(&statement.statement_handle)
                     .map_err(|error| malformed("the ticket", &error))?;
-                let (promised, fetching) = self.results.fetch(handle)?;
+                let (promised, fetching) = self.results.fetch(handle, caller.user())?;
                 let running = self.activity.start_stream();
                 Ok(match promised {
                     Promised::Rows(rows, options) => fetch::rows(rows, options, fetching, running)?,
@@ -135,7 +135,7 @@ impl Inner {
                 })
             }
             Command::CommandPreparedStatementQuery(statement) => {
-                let prepared = self.prepared.get(&statement.prepared_statement_handle)?;
+                let prepared = self.prepared.get(&statement.prepared_statement_handle, caller.user())?;
                 // Clients may use the command itself as the ticket; run it as GetFlightInfo would.
                 let running = self.run(&prepared.sql, &prepared.bound, &prepared.session, FlightDescriptor::default());
                 let info = running.await?;

@@ -3,9 +3,11 @@
 //! In: command-line flags, the environment (`POLYNYA__SERVER__LISTEN`), `polynya.toml`, defaults, in this order of
 //! precedence. Out: [`Settings`]. A key that nothing reads is an error that names it and the nearest that exists.
 
+mod auth;
 mod environment;
 mod otlp;
 mod source;
+mod tls;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use environment::Environment;
+
+pub use auth::{AuthSettings, JwtAlgorithm, JwtSettings, TokenSettings};
+pub use tls::{ClientAuth, TlsSettings};
 
 /// The file that is read from the current folder if there is one and `--config` names none.
 pub const DEFAULT_FILE: &str = "polynya.toml";
@@ -35,8 +40,13 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Where to listen. Default: `127.0.0.1:50051`.
     pub listen: String,
-    /// Listen on more than loopback although nobody is asked for a password. Default: no.
+    /// Listen on more than loopback although nobody is asked for a password, or passwords travel as they are. Default: no.
     pub allow_insecure: bool,
+    /// The `[server.tls]` section. Default: none, connections are not encrypted.
+    pub tls: Option<TlsSettings>,
+    /// The `[auth]` section, which stands beside `[server]`. Default: nobody is asked who they are.
+    #[serde(skip)]
+    pub auth: AuthSettings,
     /// The catalog of names without one.
     pub default_catalog: Option<String>,
     /// The schema of names without one.
@@ -86,6 +96,8 @@ impl Default for ServerSettings {
         Self {
             listen: "127.0.0.1:50051".to_owned(),
             allow_insecure: false,
+            tls: None,
+            auth: AuthSettings::default(),
             default_catalog: None,
             default_schema: None,
             max_message_bytes: ByteSize::mib(64),
@@ -104,12 +116,27 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
-    /// Refuses an address that strangers could reach, unless the operator says that this is meant.
+    /// Refuses an address that strangers could reach, unless callers are asked who they are, in a way that nobody can
+    /// overhear, or the operator says that this is meant.
     pub(crate) fn check_exposure(&self, address: IpAddr) -> Result<(), Error> {
         if address.is_loopback() || self.allow_insecure {
             return Ok(());
         }
-        Err(Error::Exposed { listen: self.listen.clone() })
+        match (self.asks_callers(), &self.tls) {
+            (false, _) => Err(Error::Exposed { listen: self.listen.clone() }),
+            (true, None) => Err(Error::Overheard { listen: self.listen.clone() }),
+            (true, Some(_)) => Ok(()),
+        }
+    }
+
+    /// Whether callers are asked who they are: by a method of `[auth]`, or for a certificate.
+    pub(crate) fn asks_callers(&self) -> bool {
+        !self.auth.is_none() || self.asks_for_certificates()
+    }
+
+    /// Whether clients may or must show a certificate.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
     }
 }
 
@@ -187,6 +214,16 @@ pub enum Error {
          Listen on 127.0.0.1, or pass --allow-insecure (setting server.allow_insecure) if the network is trusted"
     )]
     Exposed {
+        /// The address.
+        listen: String,
+    },
+    /// The address is reachable by others, and passwords would travel as they are.
+    #[error(
+        "listening on {listen} would send passwords and tokens over the network as they are, because TLS is not \
+         configured. Write a section [server.tls] (docs/security.md), listen on 127.0.0.1, or pass --allow-insecure \
+         (setting server.allow_insecure) if something before the server encrypts"
+    )]
+    Overheard {
         /// The address.
         listen: String,
     },

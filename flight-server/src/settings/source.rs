@@ -9,9 +9,10 @@ use figment::{Figment, Metadata, Profile, Provider};
 use serde::Deserialize;
 
 use super::environment::Environment;
-use super::{Error, Overrides, ServerSettings};
+use super::{AuthSettings, Error, Overrides, ServerSettings};
 
-/// The section that is ours; all others are the engine's.
+/// The sections that are ours; all others are the engine's.
+const OURS: [&str; 2] = [SERVER, "auth"];
 const SERVER: &str = "server";
 
 /// What the server's half of the sources must look like.
@@ -20,6 +21,8 @@ const SERVER: &str = "server";
 struct ServerPart {
     #[serde(default)]
     server: ServerSettings,
+    #[serde(default)]
+    auth: AuthSettings,
 }
 
 /// Reads both halves of the settings.
@@ -28,8 +31,8 @@ pub(super) fn read(
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<(ServerSettings, polynya_engine::Settings), Error> {
-    let ours = |key: &str| key == SERVER;
-    let theirs = |key: &str| key != SERVER;
+    let ours = |key: &str| OURS.contains(&key);
+    let theirs = |key: &str| !OURS.contains(&key);
     let flags = Serialized::default(SERVER, overrides);
     let toml = || file.map_or_else(|| Toml::string(""), Toml::file_exact);
     let server = Figment::new()
@@ -39,8 +42,8 @@ pub(super) fn read(
     let engine = Figment::new()
         .merge(Part { provider: toml(), keep: theirs })
         .merge(Part { provider: environment.clone(), keep: theirs });
-    let server: ServerPart = server.extract().map_err(word)?;
-    Ok((server.server, engine.extract().map_err(word)?))
+    let ServerPart { server, auth } = server.extract().map_err(word)?;
+    Ok((ServerSettings { auth, ..server }, engine.extract().map_err(word)?))
 }
 
 /// The sections of a source that one half reads.
@@ -76,8 +79,8 @@ fn word_one(error: &figment::Error) -> String {
             if path.last() != Some(key) {
                 path.push(key.clone());
             }
-            let top = if path.len() == 1 { vec![SERVER] } else { vec![] };
-            unknown(key, known.iter().copied().chain(top))
+            let top: &[&str] = if path.len() == 1 { &OURS } else { &[] };
+            unknown(key, known.iter().copied().chain(top.iter().copied()))
         }
         other => other.to_string(),
     };

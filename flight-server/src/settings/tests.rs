@@ -79,6 +79,48 @@ fn addresses_that_strangers_reach_need_consent() {
 }
 
 #[test]
+fn callers_who_are_asked_are_asked_over_encrypted_connections() {
+    let all: IpAddr = [0, 0, 0, 0].into();
+    let toml = "[server]\nlisten = \"0.0.0.0:1\"\n[auth]\nusers_file = \"/users\"\n";
+    let settings = load(toml, &[], &Overrides::default()).unwrap().server;
+    assert!(settings.check_exposure(all).unwrap_err().to_string().contains("[server.tls]"));
+    assert!(settings.check_exposure([127, 0, 0, 1].into()).is_ok());
+    let toml = format!("{toml}[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n");
+    assert!(load(&toml, &[], &Overrides::default()).unwrap().server.check_exposure(all).is_ok());
+    let toml = "[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n";
+    let settings = load(toml, &[], &Overrides::default()).unwrap().server;
+    assert!(settings.check_exposure(all).unwrap_err().to_string().contains("no authentication"));
+    let toml = format!("{toml}client_ca_file = \"ca\"\nclient_auth = \"optional\"\n");
+    let settings = load(&toml, &[], &Overrides::default()).unwrap().server;
+    assert!(settings.check_exposure(all).is_ok());
+    assert_eq!(settings.tls.unwrap().client_auth, ClientAuth::Optional);
+}
+
+#[test]
+fn who_may_call_is_a_section_of_its_own() {
+    let toml = "[auth.token.boards]\nuser = \"ann\"\nsha256 = \"abcdef\"\n\
+                [auth.jwt]\nissuer = \"https://i\"\naudience = [\"a\", \"b\"]\nalgorithms = [\"ES384\"]\n";
+    let environment = [("POLYNYA__AUTH__JWT__USER_CLAIM", "email"), ("POLYNYA__AUTH__USERS_FILE", "/users")];
+    let settings = load(toml, &environment, &Overrides::default()).unwrap().server;
+    assert!(!format!("{settings:?}").contains("abcdef"));
+    let auth = settings.auth;
+    assert_eq!(auth.users_file.as_deref(), Some(Path::new("/users")));
+    assert_eq!(auth.token["boards"].user.as_deref(), Some("ann"));
+    let jwt = auth.jwt.unwrap();
+    assert_eq!((jwt.audience.len(), jwt.user_claim.as_str(), jwt.algorithms), (2, "email", vec![JwtAlgorithm::Es384]));
+    assert!(load("", &[], &Overrides::default()).unwrap().server.auth.is_none());
+
+    let error = refused("[auth]\nuser_file = \"/users\"\n");
+    assert!(error.contains("setting auth.user_file") && error.contains("did you mean `users_file`"), "{error}");
+    let error = refused("[auth.jwt]\naudience = \"a\"\n");
+    assert!(error.contains("auth.jwt") && error.contains("issuer"), "{error}");
+    for wrong in ["none", "HS256"] {
+        let error = refused(&format!("[auth.jwt]\nissuer = \"i\"\naudience = \"a\"\nalgorithms = [\"{wrong}\"]\n"));
+        assert!(error.contains("auth.jwt.algorithms"), "{error}");
+    }
+}
+
+#[test]
 fn traces_go_to_an_address_and_others_are_refused_by_name() {
     let settings = load("", &[], &Overrides::default()).unwrap().server;
     assert_eq!((settings.otlp_endpoint, settings.otlp_sample_ratio), (None, 1.0));

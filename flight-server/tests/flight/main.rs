@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail where it stands")]
 
+mod auth;
 mod cancelling;
 mod errors;
 mod harness;
 mod ingesting;
+mod issuer;
 mod limits;
 mod metadata;
 mod odbc;
@@ -15,5 +17,6 @@ mod prepared;
 mod sessions;
 mod statements;
 mod stopping;
+mod tls;
 mod traces;
 mod wire;
