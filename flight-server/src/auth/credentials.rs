@@ -54,9 +54,7 @@ impl Credentials {
             return Self::Nothing;
         }
         match BasicAuth::decode(payload) {
-            Ok(basic) if !basic.username.is_empty() => {
-                Self::Basic { user: basic.username, password: basic.password }
-            }
+            Ok(basic) if !basic.username.is_empty() => Self::Basic { user: basic.username, password: basic.password },
             _ => Self::Malformed("the handshake's message is no BasicAuth"),
         }
     }

@@ -64,7 +64,8 @@ impl Authenticator {
         let users = |why| Error::Bad(format!("setting auth.users_file: {why}"));
         let passwords = auth.users_file.as_deref().map(Passwords::new).transpose().map_err(users)?;
         let tokens = Tokens::new(auth).map_err(Error::Bad)?;
-        let jwt = auth.jwt.as_ref().map(|jwt| Jwt::new(jwt, settings.allow_insecure)).transpose().map_err(Error::Bad)?;
+        let jwt =
+            auth.jwt.as_ref().map(|jwt| Jwt::new(jwt, settings.allow_insecure)).transpose().map_err(Error::Bad)?;
         let is_optional = settings.tls.as_ref().is_some_and(|tls| tls.client_auth == ClientAuth::Optional);
         let certificates = settings.asks_for_certificates() && (auth.is_none() || is_optional);
         Ok(Self { passwords, tokens, jwt, certificates })

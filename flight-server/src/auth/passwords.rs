@@ -85,12 +85,7 @@ impl Passwords {
     }
 
     /// Checks a password; gives the user's hash that it fits.
-    pub(super) async fn verify(
-        &self,
-        user: &str,
-        password: &str,
-        peer: Option<IpAddr>,
-    ) -> Result<Arc<str>, Refusal> {
+    pub(super) async fn verify(&self, user: &str, password: &str, peer: Option<IpAddr>) -> Result<Arc<str>, Refusal> {
         if user.len() > USER_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
             return Err(Refusal::WrongPassword { user: user.chars().take(64).collect() });
         }

@@ -103,9 +103,8 @@ fn config(settings: &TlsSettings) -> Result<ServerConfig, String> {
                 ClientAuth::Optional => verifier.allow_unauthenticated(),
             };
             let verifier = verifier.build();
-            builder.with_client_cert_verifier(
-                verifier.map_err(|error| wrong("client_ca_file", file, &error.to_string()))?,
-            )
+            builder
+                .with_client_cert_verifier(verifier.map_err(|error| wrong("client_ca_file", file, &error.to_string()))?)
         }
     };
     let config = builder.with_single_cert(certificates, key);
