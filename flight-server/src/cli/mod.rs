@@ -27,7 +27,7 @@ enum Command {
     /// Runs tasks of large queries for a coordinator.
     Worker(worker::Arguments),
     /// Runs SQL, interactively or from -c, -f or standard input.
-    Sql(sql::Arguments),
+    Sql(Box<sql::Arguments>),
     /// Shows the whole way on TPC-H tables in a local folder: make, load, serve, query, check.
     Demo(demo::Arguments),
     /// Makes a line for the file of users (setting auth.users_file) of a password that is typed or read.
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Worker(arguments) => worker::run(arguments).await,
-            Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Sql(arguments) => sql::run(*arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::HashPassword(arguments) => hash_password::run(&arguments),
         }
