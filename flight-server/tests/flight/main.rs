@@ -10,6 +10,7 @@ mod ingesting;
 mod issuer;
 mod limits;
 mod metadata;
+mod mutations;
 mod odbc;
 mod parameters;
 mod polling;
