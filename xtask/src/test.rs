@@ -80,6 +80,8 @@ fn cargo_tests(steps: &mut Steps, fast: bool, programs: Option<&Programs>) {
     }
     // The sqllogictests are a step of their own.
     command.env("POLYNYA_SLT_SKIP", "1");
+    // Many tests wait, for timeouts and for services.
+    command.env("RUST_TEST_THREADS", "4");
     if let Some(programs) = programs {
         programs.export(&mut command);
     }

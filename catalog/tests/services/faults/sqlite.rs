@@ -2,7 +2,7 @@
 
 use polynya_catalog::{CatalogSettings, CatalogType, Error};
 
-use crate::{error_within, open, orders, set, with_orders};
+use super::{error_within, open, orders, set, with_orders};
 
 fn settings(folder: &std::path::Path) -> CatalogSettings {
     let folder = folder.display();

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{error_within, open, orders, set, with_orders};
+use super::{error_within, open, orders, set, with_orders};
 
 const SECRET: &str = PostgresServer::PASSWORD;
 

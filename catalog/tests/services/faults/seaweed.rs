@@ -3,7 +3,7 @@
 use polynya_catalog::testing::SeaweedServer;
 use polynya_catalog::{CatalogSettings, Error, Storage};
 
-use crate::{error_within, open, orders, set, with_orders};
+use super::{error_within, open, orders, set, with_orders};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_real_services() {
@@ -30,7 +30,7 @@ async fn wrong_keys_are_refused(seaweed: &SeaweedServer) {
     let settings = seaweed.sql_settings("sqlite::memory:", "x").with_property("s3.secret-access-key", "hunter2hunter2");
     let catalog = open(&settings).await;
     catalog.create_namespace(&orders().namespace, [].into()).await.unwrap();
-    let error = error_within(8, catalog.create_table(&orders(), crate::new_table()), "hunter2").await;
+    let error = error_within(8, catalog.create_table(&orders(), super::new_table()), "hunter2").await;
     assert!(matches!(error, Error::AccessDenied { .. }), "{error:?}");
 }
 

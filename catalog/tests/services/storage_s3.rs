@@ -1,7 +1,5 @@
 //! Storage on a real S3 service: keys, ranges, and what goes wrong, each as an error that says so within seconds.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

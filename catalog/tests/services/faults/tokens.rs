@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use polynya_catalog::Error;
 
-use crate::stand_in::{CONFIG, Reply, StandIn, ok, refusal, table};
-use crate::{error_within, open, orders, set};
+use super::stand_in::{CONFIG, Reply, StandIn, ok, refusal, table};
+use super::{error_within, open, orders, set};
 
 /// Gives out `token-1`, `token-2`, …, each for so many seconds, and accepts what `accepts` says.
 async fn service(seconds: f64, accepts: impl Fn(usize, usize) -> bool + Send + Sync + 'static) -> StandIn {

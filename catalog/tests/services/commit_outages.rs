@@ -1,7 +1,5 @@
 //! A service that goes away around a commit: an error within seconds, nothing lost, and nothing committed twice.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

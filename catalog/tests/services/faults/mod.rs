@@ -1,7 +1,5 @@
 //! What goes wrong with catalogs and stores: each fault is a clear error within seconds, and never a wrong answer.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 mod files;
 mod postgres;
 mod rest;

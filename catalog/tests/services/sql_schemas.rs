@@ -1,7 +1,5 @@
 //! The tables of the SQL catalog as other programs make them.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::sync::Arc;
 
 use polynya_catalog::contract::{Capabilities, check_catalogs};

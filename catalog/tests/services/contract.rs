@@ -1,7 +1,5 @@
 //! Every catalog passes the contract suite: in memory, and on real SQLite, PostgreSQL and SeaweedFS.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::sync::Arc;
 
 use polynya_catalog::contract::{Capabilities, check_catalog, check_catalogs};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use crate::stand_in::{Asked, CONFIG, Reply, StandIn, ok, table};
-use crate::{open, orders, set};
+use super::stand_in::{Asked, CONFIG, Reply, StandIn, ok, table};
+use super::{open, orders, set};
 
 /// An S3 that has every object, and remembers who asked.
 async fn s3() -> StandIn {

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use polynya_catalog::{CatalogSettings, CatalogType, Error, NamespaceIdent};
 
-use crate::stand_in::{CONFIG, Reply, StandIn, ok, refusal, table};
-use crate::{error_within, open, orders, set};
+use super::stand_in::{CONFIG, Reply, StandIn, ok, refusal, table};
+use super::{error_within, open, orders, set};
 
 /// A service that answers changes in a way of its own, and everything else well.
 async fn with_changes(change: impl Fn() -> Reply + Send + Sync + 'static) -> StandIn {

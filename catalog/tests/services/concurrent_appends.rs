@@ -2,8 +2,6 @@
 //!
 //! The processes are this test binary again, told by an environment variable what to do.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::process::Stdio;
@@ -122,7 +120,7 @@ fn start_writer(folder: &Path, orders: &Orders) -> tokio::process::Child {
     let file = folder.join(format!("orders-{}.json", orders.writer));
     std::fs::write(&file, serde_json::to_vec(orders).unwrap()).unwrap();
     tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "writer", "--nocapture"])
+        .args(["--exact", "concurrent_appends::writer", "--nocapture"])
         .env(ORDERS, file)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

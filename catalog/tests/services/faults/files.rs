@@ -8,7 +8,7 @@ use polynya_catalog::{
     read_manifest,
 };
 
-use crate::{error_within, open, orders, with_orders};
+use super::{error_within, open, orders, with_orders};
 
 fn settings(folder: &std::path::Path) -> CatalogSettings {
     let folder = folder.display();
@@ -89,6 +89,6 @@ async fn wrong_settings_are_named_when_the_catalog_is_opened() {
     }
     let catalog = open(&CatalogSettings::new(CatalogType::Sql).with_uri("sqlite::memory:")).await;
     catalog.create_namespace(&orders().namespace, [].into()).await.unwrap();
-    let error = error_within(1, catalog.create_table(&orders(), crate::new_table()), "").await;
+    let error = error_within(1, catalog.create_table(&orders(), super::new_table()), "").await;
     assert!(error.to_string().contains("catalog.lake.warehouse"), "{error}");
 }
