@@ -259,8 +259,10 @@ def main():
         print(f"{len(stopped)} stops: {len(failures(stopped))} wrong, failed or hung")
         if options.warm:
             warmth = Warmth(folder, seaweed, chaos)
-            wrong += warmth.failures()
-            warmth.stop()
+            try:
+                wrong += warmth.failures()
+            finally:
+                warmth.stop()
         server.stop()
         if options.minutes:
             server = coordinator(folder / "crowd", seaweed, options.workers, {"memory": {"limit": options.memory}})
