@@ -73,6 +73,9 @@ impl Engine {
 async fn within<T>(timeout: Option<Duration>, query: &QueryContext, work: impl Future<Output = T>) -> Result<T> {
     let Some(timeout) = timeout else { return Ok(work.await) };
     let left = timeout.saturating_sub(query.elapsed());
+    if left.is_zero() {
+        return Err(Error::Timeout(timeout));
+    }
     tokio::time::timeout(left, work).await.map_err(|_| Error::Timeout(timeout))
 }
 

@@ -49,6 +49,7 @@ struct Process {
     child: Child,
     /// Since when it takes no more tasks: it ends when those that it has are done.
     draining: Option<Instant>,
+    is_killed: bool,
     /// The worker drains when something is written here, and ends when this closes, however this process ends.
     lifeline: tokio::process::ChildStdin,
 }
@@ -65,11 +66,18 @@ impl LocalProcess {
         for (url, how) in lost {
             for process in running.values_mut().filter(|process| process.url == url) {
                 match how {
-                    // What hangs is of no use, and holds its cache's folder. Killing waits for its end.
-                    Loss::Silent => drop(process.child.kill().await),
+                    // What hangs is of no use.
+                    Loss::Silent => {
+                        let _ = process.child.start_kill();
+                        process.is_killed = true;
+                    }
                     Loss::Draining => drop(process.draining.get_or_insert_with(Instant::now)),
                 }
             }
+        }
+        // A worker holds its cache's folder until its end.
+        for process in running.values_mut().filter(|process| process.is_killed) {
+            let _ = process.child.wait().await;
         }
         for process in running.values_mut() {
             if process.draining.is_some_and(|since| since.elapsed() > self.recipe.drain_timeout) {
@@ -120,7 +128,7 @@ impl Recipe {
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         tracing::info!(number, %url, "a worker was started");
-        Ok(Process { url, child, draining: None, lifeline })
+        Ok(Process { url, child, draining: None, is_killed: false, lifeline })
     }
 }
 

@@ -172,6 +172,7 @@ fn recipe(settings: &Settings, secret: Secret) -> Result<Recipe> {
     let share = |bytes: u64| (bytes / workers.max as u64).to_string();
     let mut environment = vec![
         ("POLYNYA__MEMORY__LIMIT".to_owned(), share(settings.memory.limit_bytes())),
+        ("POLYNYA__MEMORY__SPILL_LIMIT".to_owned(), share(settings.memory.spill_limit.as_u64())),
         ("POLYNYA__CACHE__MEMORY_BYTES".to_owned(), share(cache.memory_bytes.as_u64())),
         ("POLYNYA__CACHE__DECODED_BYTES".to_owned(), share(cache.decoded_limit_bytes())),
         ("POLYNYA__CACHE__METADATA_BYTES".to_owned(), share(cache.metadata_bytes.as_u64())),

@@ -17,6 +17,8 @@ const SLOW: f64 = 4.0;
 const STRIKES: u32 = 2;
 /// How long a slow worker is left alone.
 const REST: Duration = Duration::from_secs(60);
+/// How long a worker that was slow once is remembered, if it has no tasks since.
+const MEMORY: Duration = Duration::from_secs(3600);
 /// Tasks that took less than this, or read less, tell nothing.
 const COMPUTE_MS_MIN: u64 = 50;
 const BYTES_MIN: u64 = 1 << 20;
@@ -54,10 +56,12 @@ impl Pace {
                     workers.retain(|known, slowness| known != worker || slowness.strikes >= STRIKES);
                     continue;
                 }
-                let until = Instant::now() + REST;
+                let until = Instant::now() + MEMORY;
                 let slowness = workers.entry((*worker).to_owned()).or_insert(Slowness { strikes: 0, until });
                 slowness.strikes += 1;
-                slowness.until = until;
+                if slowness.strikes >= STRIKES {
+                    slowness.until = Instant::now() + REST;
+                }
                 if slowness.strikes == STRIKES {
                     tracing::warn!(worker, times = cost / cheapest, "a worker is slow: it gets no tasks for a while");
                 }

@@ -89,8 +89,12 @@ impl WorkerSettings {
                 None if self.urls.is_empty() => {
                     wrong("workers.urls", "names no worker; write urls = [\"http://host:50061\"]".to_owned())
                 }
+                None if !self.urls.iter().all(is_bare) => wrong(
+                    "workers.urls",
+                    "takes addresses such as http://host:50061, without user, password or path".to_owned(),
+                ),
                 None => Ok(()),
-                Some(url) => wrong("workers.urls", format!("workers are called by http, not {}: {url}", url.scheme())),
+                Some(url) => wrong("workers.urls", format!("workers are called by http, not {}", url.scheme())),
             },
             ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.max == 0 => {
                 let message =
@@ -100,9 +104,17 @@ impl WorkerSettings {
             ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.min > self.max => {
                 wrong("workers.min", format!("is {}, more than workers.max, which is {}", self.min, self.max))
             }
+            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.start_timeout.is_zero() => {
+                wrong("workers.start_timeout", "is 0, so that no worker could start in time".to_owned())
+            }
             ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes => Ok(()),
         }
     }
+}
+
+/// Whether an address is no more than a host and a port: more would be shown, or pass unseen.
+fn is_bare(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none()
 }
 
 /// Which pods are workers, and how the API server of Kubernetes is called (docs/kubernetes.md).
@@ -188,12 +200,14 @@ mod tests {
         let wrong = [
             (fixed(Vec::new()), "workers.urls"),
             (fixed(urls("ftp://worker:50061")), "workers.urls"),
+            (fixed(urls("http://user:secret@worker:50061")), "workers.urls"),
+            (WorkerSettings { start_timeout: Duration::ZERO, ..local(0, 1) }, "workers.start_timeout"),
             (local(0, 0), "workers.max"),
             (local(3, 2), "workers.min"),
         ];
         for (settings, name) in wrong {
             let refusal = refusal(&settings).unwrap_or_else(|| panic!("{name} was accepted"));
-            assert!(refusal.contains(name), "{refusal}");
+            assert!(refusal.contains(name) && !refusal.contains("secret"), "{refusal}");
         }
         for right in [fixed(urls("http://worker:50061")), local(2, 2), WorkerSettings::default()] {
             assert_eq!(refusal(&right), None);

@@ -48,7 +48,11 @@ struct Task {
 impl Tasks {
     /// Refuses tasks from now on, and waits for those that run.
     pub(crate) async fn drain(&self) {
-        self.draining.store(true, Relaxed);
+        {
+            // Whoever enters has either been seen by the check below, or sees this.
+            let _running = self.running.lock();
+            self.draining.store(true, Relaxed);
+        }
         loop {
             let ended = self.ended.notified();
             if self.running.lock().is_empty() {
@@ -56,6 +60,11 @@ impl Tasks {
             }
             ended.await;
         }
+    }
+
+    /// Whether tasks are refused.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
     /// How many run.
@@ -79,11 +88,12 @@ impl Tasks {
     }
 
     fn enter(self: &Arc<Self>) -> Option<Running> {
-        if self.draining.load(Relaxed) {
+        let mut running = self.running.lock();
+        if self.is_draining() {
             return None;
         }
         let number = self.next.fetch_add(1, Relaxed);
-        self.running.lock().insert(number, Task { stopped: Arc::default(), span: Span::none() });
+        running.insert(number, Task { stopped: Arc::default(), span: Span::none() });
         Some(Running { tasks: Arc::clone(self), number })
     }
 }

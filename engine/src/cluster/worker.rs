@@ -90,16 +90,17 @@ impl WorkerService {
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
         let watched = WatchTasks { inner: service, tasks: Arc::clone(&self.tasks) };
         let cache = Arc::clone(&self.engine.scan_caches().data.pages.cache);
-        let peers = PeerService::new(cache, Arc::clone(&self.begun), self.directory.instance());
+        let (begun, tasks) = (Arc::clone(&self.begun), Arc::clone(&self.tasks));
+        let peers = PeerService::new(cache, begun, tasks, self.directory.instance());
         let check = |secret: Secret| move |call| secret.check(call);
         Routes::new(InterceptedService::new(watched, check(self.secret.clone())))
             .add_service(InterceptedService::new(peers, check(self.secret.clone())))
     }
 
-    /// Takes no more tasks, waits for those that run, and leaves the hottest pages to the peers.
+    /// Takes no more tasks, waits for those that run, and leaves pages to the peers.
     pub async fn drain(&self) {
         self.tasks.drain().await;
-        let pages = self.engine.scan_caches().data.pages.cache.hottest(HAND_OVER_BYTES);
+        let pages = self.engine.scan_caches().data.pages.cache.pages_in_memory(HAND_OVER_BYTES);
         self.directory.hand_over(pages, HAND_OVER_TIME).await;
     }
 }
@@ -134,7 +135,8 @@ fn session_of(
     }
     let chosen = options.extensions.get::<PolynyaOptions>().cloned().unwrap_or_default();
     let peers = (chosen.cache != CacheMode::Off).then(|| -> Arc<dyn PeerPages> {
-        let urls = travelling.peers.iter().filter_map(|url| Url::parse(url).ok()).collect();
+        let urls: Vec<Url> = travelling.peers.iter().filter_map(|url| Url::parse(url).ok()).collect();
+        directory.hears_of(&urls);
         Arc::new(Known { directory: Arc::clone(directory), urls })
     });
     let begun = begun.counter(&travelling.query_id, travelling.attempt);

@@ -134,7 +134,7 @@ impl PageCache {
     }
 
     /// What memory holds, as far as `bytes_max` goes: what a worker that ends leaves to others.
-    pub(crate) fn hottest(&self, bytes_max: u64) -> Vec<(PageKey, Bytes)> {
+    pub(crate) fn pages_in_memory(&self, bytes_max: u64) -> Vec<(PageKey, Bytes)> {
         let mut left = bytes_max;
         let pages = self.memory.keys().into_iter().filter_map(|key| self.memory.get(&key).map(|page| (key, page)));
         pages.take_while(|(_, page)| left.checked_sub(page.len() as u64).map(|rest| left = rest).is_some()).collect()

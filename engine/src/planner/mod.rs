@@ -5,6 +5,7 @@ mod guarded_filter_pushdown;
 mod pair_zeros;
 mod plan_date_intervals;
 mod read_ahead;
+mod refuse_changed_subqueries;
 mod settle_in_lists;
 mod three_valued_in;
 mod wider_type_wins;
@@ -31,6 +32,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(pair_zeros::PairZeros));
+    rules.push(Arc::new(refuse_changed_subqueries::RefuseChangedSubqueries));
     rules.push(Arc::new(three_valued_in::ThreeValuedIn));
     rules
 }

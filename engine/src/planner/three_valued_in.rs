@@ -26,6 +26,8 @@ use crate::Error;
 
 /// What a subquery is called that would be mixed up with the query around it.
 const MEMBERS: &str = "__members";
+/// The largest subquery that is spelt out, in nodes of its plan: it stands in the plan up to three times then.
+const NODES_MAX: usize = 2_000;
 
 /// The pass. Needs operands of one type.
 #[derive(Debug)]
@@ -97,6 +99,7 @@ fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> 
         let feature = "IN of a column of a query further out; join that query instead";
         return Err(Error::unsupported("this query", feature).into());
     }
+    check(&subquery.subquery, &expr)?;
     let subquery = apart(subquery, &expr)?;
     let member = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
     let mut unknown = exists(&subquery, Some(member.clone().is_null()))?;
@@ -106,6 +109,32 @@ fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> 
     let equal = exists(&subquery, Some(member.eq(seen_from_inside(*expr, schema)?)))?;
     let spelt = when(equal, lit(true)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(false))?;
     Ok(Transformed::yes(if negated { not(spelt) } else { spelt }))
+}
+
+/// # Errors
+/// `Unsupported`, for subqueries nested so deep that their copies would be too many to plan, and for correlated ones that
+/// have the compared column inside: a name of its own does not reach what their own conditions name.
+fn check(subquery: &LogicalPlan, compared: &Expr) -> Result<()> {
+    let mut nodes = 0;
+    subquery.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(if nodes > NODES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    let (columns, mut is_mixed_up) = (compared.column_refs(), false);
+    subquery.apply(|node| {
+        // What names no outer column is not moved.
+        if node.all_out_ref_exprs().is_empty() {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        is_mixed_up |= columns.iter().any(|column| node.schema().has_column(column));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let feature = match (nodes > NODES_MAX, is_mixed_up) {
+        (true, _) => "IN over subqueries that are so large, or nested so deep, where NULL takes part; join instead",
+        (_, true) => "IN over a correlated subquery that reads the same table; give the table another name in it (AS)",
+        (false, false) => return Ok(()),
+    };
+    Err(Error::unsupported("this query", feature).into())
 }
 
 /// The subquery under another name, if it has columns of the names that are compared with it: DataFusion 55.2 takes columns

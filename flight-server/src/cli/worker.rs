@@ -91,6 +91,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         drained = tokio::time::timeout(settings.server.drain_timeout, service.drain()) => if drained.is_err() {
             tracing::warn!("the deadline (setting server.drain_timeout) passed while tasks ran");
         },
+        () = parent_gone(), if arguments.child => return Ok(ExitCode::SUCCESS),
         // Whoever asks twice means now.
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     }
@@ -112,4 +113,8 @@ async fn parent_says() -> Said {
         Ok(1..) => Said::Drain,
         _ => Said::Gone,
     }
+}
+
+async fn parent_gone() {
+    while parent_says().await == Said::Drain {}
 }

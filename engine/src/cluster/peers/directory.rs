@@ -25,8 +25,8 @@ const SUMMARY_AGE: Duration = Duration::from_secs(2);
 const SUMMARY_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long a peer may take to keep what it is handed.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(2);
-/// A peer of which no task has told for so long is forgotten.
-const PEER_AGE: Duration = Duration::from_secs(600);
+/// Peers that are known; of more, those are forgotten of which no task has told for the longest time.
+const PEERS_MAX: u64 = 256;
 /// Pages that are handed over in one call, in bytes.
 const KEEP_BYTES: usize = 8 << 20;
 
@@ -54,8 +54,15 @@ pub(crate) struct Known {
 
 impl Directory {
     pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
-        let peers = Cache::builder().time_to_idle(PEER_AGE).build();
+        let peers = Cache::new(PEERS_MAX);
         Arc::new(Self { channels, instance: Uuid::new_v4().to_string(), peers })
+    }
+
+    /// Takes note of the peers of a task: also a worker that misses no page knows then whom it can leave its own to.
+    pub(crate) fn hears_of(&self, urls: &[Url]) {
+        for url in urls {
+            self.peers.get_with_by_ref(url, Arc::default);
+        }
     }
 
     pub(crate) fn instance(&self) -> &str {
@@ -84,7 +91,9 @@ impl Directory {
     pub(crate) async fn hand_over(&self, pages: Vec<(PageKey, Bytes)>, within: Duration) {
         let urls: Vec<Url> = self.peers.iter().map(|(url, _)| url.as_ref().clone()).collect();
         let answers = join_all(urls.iter().map(|url| self.ask(url))).await;
-        let alive: Vec<&Url> = urls.iter().zip(answers).filter_map(|(url, answer)| answer.map(|_| url)).collect();
+        let stays = |answer: Option<SummaryAnswer>| answer.is_some_and(|answer| !answer.is_draining);
+        let alive: Vec<&Url> =
+            urls.iter().zip(answers).filter_map(|(url, answer)| stays(answer).then_some(url)).collect();
         if alive.is_empty() {
             return;
         }

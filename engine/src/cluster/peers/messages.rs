@@ -28,6 +28,9 @@ pub(super) struct SummaryAnswer {
     /// Names the process: a worker that hears of itself is no peer of its own.
     #[prost(string, tag = "2")]
     pub(super) instance: String,
+    /// Whether it is about to end: what it is handed would be lost.
+    #[prost(bool, tag = "3")]
+    pub(super) is_draining: bool,
 }
 
 /// The name of a page.

@@ -18,6 +18,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::super::begun::BegunBytes;
+use super::super::tasks::Tasks;
 use super::messages::{
     Empty, KEEP, MESSAGE_BYTES_MAX, PAGES, PROGRESS, PagesCall, ProgressAnswer, ProgressCall, SERVICE, SUMMARY,
     SomePages, SummaryAnswer, WirePage,
@@ -41,15 +42,17 @@ struct State {
     cache: Arc<PageCache>,
     begun: Arc<BegunBytes>,
     instance: String,
+    tasks: Arc<Tasks>,
     summary: Mutex<Option<(Instant, Summary)>>,
     calls: Semaphore,
 }
 
 impl PeerService {
     /// The service of the process that calls itself `instance`.
-    pub(crate) fn new(cache: Arc<PageCache>, begun: Arc<BegunBytes>, instance: &str) -> Self {
+    pub(crate) fn new(cache: Arc<PageCache>, begun: Arc<BegunBytes>, tasks: Arc<Tasks>, instance: &str) -> Self {
         let instance = instance.to_owned();
-        let state = State { cache, begun, instance, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
+        let state =
+            State { cache, begun, instance, tasks, summary: Mutex::default(), calls: Semaphore::new(CALLS_MAX) };
         Self { state: Arc::new(state) }
     }
 }
@@ -64,7 +67,7 @@ impl State {
         };
         let bits = summary.bits();
         *known = Some((fresh.map_or_else(Instant::now, |(made, _)| *made), summary));
-        SummaryAnswer { bits, instance: self.instance.clone() }
+        SummaryAnswer { bits, instance: self.instance.clone(), is_draining: self.tasks.is_draining() }
     }
 
     /// Those of the pages that are here, as far as one message goes.
