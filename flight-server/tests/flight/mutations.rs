@@ -126,7 +126,8 @@ async fn calls(harness: &mut Harness) -> Vec<Call> {
     };
     let select = Bytes::from(statement("SELECT id, upper(name) FROM s.t ORDER BY id LIMIT 2").encode_to_vec());
     let run = CommandPreparedStatementQuery { prepared_statement_handle: query.clone() };
-    let to_prepare = ActionCreatePreparedStatementRequest { query: "SELECT ? + id FROM s.t".to_owned(), transaction_id: None };
+    let to_prepare =
+        ActionCreatePreparedStatementRequest { query: "SELECT ? + id FROM s.t".to_owned(), transaction_id: None };
     let to_close = ActionClosePreparedStatementRequest { prepared_statement_handle: Bytes::from_static(b"nobody's") };
     let ingest = CommandStatementIngest {
         table: "u".to_owned(),
