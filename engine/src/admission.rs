@@ -3,6 +3,9 @@
 //! Queries that read tables take a slot for as long as they run; those beyond the limit wait in a queue of their tenant, and a
 //! slot that comes free goes to the tenants in turn (round robin), within a tenant to the one that came first. What reads
 //! no table (SHOW, `system.queries`, constants) never waits.
+//!
+//! A query that ran out of memory beside others asks for more slots, so that fewer run beside it: half of all, then all.
+//! It gives back its own first, so that two of them never wait for each other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +28,8 @@ pub(crate) struct Admission {
 
 #[derive(Debug, Default)]
 struct State {
-    running: usize,
+    /// Slots that are taken.
+    taken: usize,
     waiting: usize,
     next_id: u64,
     /// Tenants that wait, in the order of their turns; none is without a waiter.
@@ -35,25 +39,48 @@ struct State {
 #[derive(Debug)]
 struct Waiter {
     id: u64,
-    slot: oneshot::Sender<Slot>,
+    slots: usize,
+    sender: oneshot::Sender<Slots>,
 }
 
 /// The right to run, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Slots {
     admission: Arc<Admission>,
+    number: usize,
 }
 
-impl Drop for Slot {
+impl Slots {
+    /// How many to ask for after these were too few: `None` if nothing else ran.
+    pub(crate) fn more(&self) -> Option<usize> {
+        let all = self.admission.slots;
+        match self.number {
+            number if number >= all => None,
+            number if number < all / 2 => Some(all / 2),
+            _ => Some(all),
+        }
+    }
+}
+
+impl Drop for Slots {
     fn drop(&mut self) {
-        self.admission.state.lock().running -= 1;
+        self.admission.state.lock().taken -= self.number;
         self.admission.fill();
     }
 }
 
-/// A place in the queue, given up when dropped.
+/// Where in the queue of its tenant a waiter comes in.
+#[derive(Clone, Copy)]
+enum End {
+    Front,
+    Back,
+}
+
+type Waiting<'a> = (Place<'a>, oneshot::Receiver<Slots>);
+
+/// A place in the queue, given up when dropped. What waited behind it may fit now.
 struct Place<'a> {
-    admission: &'a Admission,
+    admission: &'a Arc<Admission>,
     tenant: &'a str,
     id: u64,
 }
@@ -61,6 +88,7 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.admission.state.lock().remove(self.tenant, self.id);
+        self.admission.fill();
     }
 }
 
@@ -76,29 +104,47 @@ impl Admission {
     ///
     /// # Errors
     /// When the queue is full, or none came free in time.
-    pub(crate) async fn admit(self: &Arc<Self>, tenant: &str, queued: impl FnOnce()) -> Result<Slot> {
-        let (place, slot) = {
+    pub(crate) async fn admit(self: &Arc<Self>, tenant: &str, queued: impl FnOnce()) -> Result<Slots> {
+        let waiting = {
             let mut state = self.state.lock();
-            if state.running < self.slots && state.waiting == 0 {
-                state.running += 1;
-                return Ok(Slot { admission: Arc::clone(self) });
+            if state.taken < self.slots && state.waiting == 0 {
+                state.taken += 1;
+                return Ok(Slots { admission: Arc::clone(self), number: 1 });
             }
             if state.waiting >= self.settings.max_queued {
                 return Err(Error::Overloaded {
                     setting: "admission.max_queued",
-                    message: format!("{} queries run and {} wait already", state.running, state.waiting),
+                    message: format!("{} queries run and {} wait already", state.taken, state.waiting),
                 });
             }
-            let (sender, slot) = oneshot::channel();
-            let id = state.push(tenant, sender);
-            (Place { admission: self, tenant, id }, slot)
+            self.enqueue(&mut state, tenant, 1, End::Back)
         };
         queued();
+        self.wait(waiting).await
+    }
+
+    /// Waits for so many slots, before others of the tenant: the query has waited and run already.
+    ///
+    /// # Errors
+    /// When they did not come free in time.
+    pub(crate) async fn admit_again(self: &Arc<Self>, tenant: &str, slots: usize) -> Result<Slots> {
+        let waiting = self.enqueue(&mut self.state.lock(), tenant, slots, End::Front);
+        self.fill();
+        self.wait(waiting).await
+    }
+
+    fn enqueue<'a>(self: &'a Arc<Self>, state: &mut State, tenant: &'a str, slots: usize, end: End) -> Waiting<'a> {
+        let (sender, slot) = oneshot::channel();
+        let id = state.push(tenant, slots.min(self.slots), sender, end);
+        (Place { admission: self, tenant, id }, slot)
+    }
+
+    async fn wait(&self, (place, slots): Waiting<'_>) -> Result<Slots> {
         let timeout = Duration::from_secs(self.settings.queue_timeout_s);
-        let slot = tokio::time::timeout(timeout, slot).await;
+        let slots = tokio::time::timeout(timeout, slots).await;
         drop(place);
-        match slot {
-            Ok(Ok(slot)) => Ok(slot),
+        match slots {
+            Ok(Ok(slots)) => Ok(slots),
             Ok(Err(_)) => Err(Error::Internal("a place in the queue was lost".to_owned())),
             Err(_) => Err(Error::Overloaded {
                 setting: "admission.queue_timeout_s",
@@ -112,29 +158,34 @@ impl Admission {
         loop {
             let waiter = {
                 let mut state = self.state.lock();
-                if state.running >= self.slots {
-                    return;
-                }
-                let Some(waiter) = state.pop() else { return };
-                state.running += 1;
+                // Who waits for many is not overtaken.
+                let fits = state.next().is_some_and(|next| state.taken + next.slots <= self.slots);
+                let Some(waiter) = fits.then(|| state.pop()).flatten() else { return };
+                state.taken += waiter.slots;
                 waiter
             };
-            // A waiter that left lets its slot fall: that fills it again, so nothing is left to do here.
-            let _ = waiter.slot.send(Slot { admission: Arc::clone(self) });
+            // A waiter that left lets its slots fall: that fills them again, so nothing is left to do here.
+            let _ = waiter.sender.send(Slots { admission: Arc::clone(self), number: waiter.slots });
         }
     }
 }
 
 impl State {
-    fn push(&mut self, tenant: &str, slot: oneshot::Sender<Slot>) -> u64 {
+    fn push(&mut self, tenant: &str, slots: usize, sender: oneshot::Sender<Slots>, end: End) -> u64 {
         self.next_id += 1;
         self.waiting += 1;
-        let waiter = Waiter { id: self.next_id, slot };
-        match self.tenants.iter_mut().find(|(name, _)| name == tenant) {
-            Some((_, waiters)) => waiters.push_back(waiter),
-            None => self.tenants.push_back((tenant.to_owned(), VecDeque::from([waiter]))),
+        let waiter = Waiter { id: self.next_id, slots, sender };
+        match (self.tenants.iter_mut().find(|(name, _)| name == tenant), end) {
+            (Some((_, waiters)), End::Back) => waiters.push_back(waiter),
+            (Some((_, waiters)), End::Front) => waiters.push_front(waiter),
+            (None, _) => self.tenants.push_back((tenant.to_owned(), VecDeque::from([waiter]))),
         }
         self.next_id
+    }
+
+    /// The one whose turn it will be.
+    fn next(&self) -> Option<&Waiter> {
+        self.tenants.front()?.1.front()
     }
 
     /// The one whose turn it is.
@@ -207,7 +258,7 @@ mod tests {
         }
         assert_eq!(*order.lock(), ["a1", "b1", "c1", "a2", "b2", "a3"]);
         let state = admission.state.lock();
-        assert_eq!((state.running, state.waiting, state.tenants.len()), (0, 0, 0));
+        assert_eq!((state.taken, state.waiting, state.tenants.len()), (0, 0, 0));
     }
 
     #[test]
@@ -249,8 +300,65 @@ mod tests {
         }
         assert_eq!(admission.state.lock().waiting, 0);
         drop(held);
-        assert_eq!(admission.state.lock().running, 0);
+        assert_eq!(admission.state.lock().taken, 0);
         drop(admission.admit("b", || {}).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_needs_more_waits_for_it_and_is_not_overtaken() {
+        let admission = admission(4, 100);
+        let first = admission.admit("a", || {}).await.unwrap();
+        let second = admission.admit("a", || {}).await.unwrap();
+        assert_eq!((first.more(), first.number), (Some(2), 1));
+        drop(first);
+        let half = admission.admit_again("a", 2).await.unwrap();
+        assert_eq!(half.more(), Some(4));
+        drop(half);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let all = tokio::spawn({
+            let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
+            async move {
+                let all = admission.admit_again("a", 4).await.unwrap();
+                assert_eq!(all.more(), None);
+                order.lock().push("all");
+            }
+        });
+        settle().await;
+        let one = tokio::spawn({
+            let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
+            async move {
+                let _slot = admission.admit("a", || {}).await.unwrap();
+                order.lock().push("one");
+            }
+        });
+        settle().await;
+        assert!(order.lock().is_empty(), "it ran beside another, or was overtaken");
+        drop(second);
+        all.await.unwrap();
+        one.await.unwrap();
+        assert_eq!(*order.lock(), ["all", "one"]);
+        assert_eq!(admission.state.lock().taken, 0);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_it_waits_for_many_makes_way() {
+        let admission = admission(2, 100);
+        let held = admission.admit("a", || {}).await.unwrap();
+        let many = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.admit_again("a", 2).await.map(drop) }
+        });
+        settle().await;
+        let one = tokio::spawn({
+            let admission = Arc::clone(&admission);
+            async move { admission.admit("b", || {}).await.map(drop) }
+        });
+        settle().await;
+        many.abort();
+        let _ = many.await;
+        one.await.unwrap().unwrap();
+        drop(held);
+        assert_eq!(admission.state.lock().taken, 0);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -260,13 +368,13 @@ mod tests {
             let admission = Arc::clone(&admission);
             tokio::spawn(async move {
                 let _slot = admission.admit(if number % 3 == 0 { "a" } else { "b" }, || {}).await.unwrap();
-                assert!(admission.state.lock().running <= 3);
+                assert!(admission.state.lock().taken <= 3);
                 tokio::task::yield_now().await;
             })
         });
         for task in tasks.collect::<Vec<_>>() {
             task.await.unwrap();
         }
-        assert_eq!(admission.state.lock().running, 0);
+        assert_eq!(admission.state.lock().taken, 0);
     }
 }

@@ -2,21 +2,23 @@
 //! stream stops it.
 //!
 //! A hash join holds its build side in memory. A query that runs out of memory before it gave its first batch is run again
-//! with sort-merge joins, which spill; the tables stay pinned, so the answer is the same.
+//! with sort-merge joins, which spill; the tables stay pinned, so the answer is the same. If that is not enough, others have
+//! the memory: it waits until fewer of them run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::admission::{Admission, Slots};
 use crate::cluster::Cluster;
 use crate::functions::interruptible;
 use crate::options::{Execution, PolynyaOptions};
@@ -28,8 +30,7 @@ use crate::{Engine, Error, Result};
 /// Batches that are made before they are asked for.
 const BATCHES_AHEAD: usize = 1;
 
-type Batches =
-    std::pin::Pin<Box<dyn Stream<Item = Result<datafusion::arrow::array::RecordBatch, DataFusionError>> + Send>>;
+type Batches = std::pin::Pin<Box<dyn Stream<Item = Result<RecordBatch, DataFusionError>> + Send>>;
 
 impl Engine {
     /// Runs a plan in this process.
@@ -41,7 +42,7 @@ impl Engine {
         let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
         let timeout = options.and_then(|options| options.statement_timeout);
         let stream = futures::stream::once(async move {
-            let slot = match reads_tables(&planned.physical) {
+            let slots = match reads_tables(&planned.physical) {
                 true => {
                     let admitted = admission.admit(query.tenant(), || query.becomes("QUEUED"));
                     Some(within(timeout, &query, admitted).await??)
@@ -50,14 +51,14 @@ impl Engine {
             };
             query.becomes("RUNNING");
             let stop = StopOnDrop(Arc::clone(query.stopped()));
-            let batches = aside(planned, Arc::clone(&query), cluster, codec);
-            // The slot is free when the last batch was given, or the stream is dropped.
-            let running = futures::stream::unfold(Some((batches, slot, stop)), move |running| {
+            let place = Place { cluster, codec, admission };
+            let batches = aside(planned, Arc::clone(&query), place, slots);
+            let running = futures::stream::unfold(Some((batches, stop)), move |running| {
                 let query = Arc::clone(&query);
                 async move {
-                    let (mut batches, slot, stop) = running?;
+                    let (mut batches, stop) = running?;
                     match within(timeout, &query, batches.next()).await {
-                        Ok(batch) => batch.map(|batch| (batch, Some((batches, slot, stop)))),
+                        Ok(batch) => batch.map(|batch| (batch, Some((batches, stop)))),
                         Err(error) => Some((Err(error.into()), None)),
                     }
                 }
@@ -88,17 +89,20 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Runs a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes.
-fn aside(
-    planned: Planned,
-    query: Arc<QueryContext>,
+/// Where plans run.
+struct Place {
     cluster: Option<Arc<Cluster>>,
     codec: Arc<ScanCodec>,
-) -> SendableRecordBatchStream {
+    admission: Arc<Admission>,
+}
+
+/// Runs a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes. Its
+/// slots are free when the last batch was taken up, or the stream is dropped.
+fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option<Slots>) -> SendableRecordBatchStream {
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
     aside.spawn(async move {
-        let mut running = place(planned, &query, cluster.as_ref(), &codec).await?;
+        let (mut running, _slots) = place.start(planned, &query, slots).await?;
         while let Some(batch) = running.next().await {
             if batches.send(batch).await.is_err() {
                 break;
@@ -109,69 +113,97 @@ fn aside(
     aside.build()
 }
 
-/// Runs a plan where it should run.
-async fn place(
-    planned: Planned,
-    query: &Arc<QueryContext>,
-    cluster: Option<&Arc<Cluster>>,
-    codec: &Arc<ScanCodec>,
-) -> Result<Batches, DataFusionError> {
-    let Some(cluster) = cluster else {
-        let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
-        let distributed = options.is_some_and(|options| options.execution == Execution::Distributed);
-        if distributed && reads_tables(&planned.physical) {
-            let why = "none are configured (setting workers.provisioner), and polynya.execution is 'distributed'";
-            return Err(Error::NoWorkers(why.to_owned()).into());
-        }
-        return start(planned, query).await;
-    };
-    match cluster.run(&planned, codec, query).await {
-        Ok(Some(batches)) => Ok(batches),
-        Ok(None) => {
+impl Place {
+    /// Runs to the first batch. A query that ran out of memory beside others gives its slots back, and runs again with
+    /// more of them.
+    async fn start(
+        &self,
+        mut planned: Planned,
+        query: &Arc<QueryContext>,
+        mut slots: Option<Slots>,
+    ) -> Result<(Batches, Option<Slots>), DataFusionError> {
+        loop {
+            let failure = match self.attempt(&planned, query).await {
+                Ok(batches) => return Ok((batches, slots)),
+                Err(failure) => failure,
+            };
+            let more = slots.as_ref().and_then(Slots::more).filter(|_| is_out_of_memory(&failure));
+            let Some(more) = more else { return Err(failure) };
+            tracing::info!(query_id = query.id(), more, "out of memory: running again when fewer others run");
+            drop(slots.take());
+            query.becomes("QUEUED");
+            slots = Some(self.admission.admit_again(query.tenant(), more).await?);
             query.becomes("RUNNING");
-            start(planned, query).await
+            // A plan that has run holds what it read.
+            planned.physical = planned.state.create_physical_plan(&planned.logical).await?;
         }
-        Err(error) if is_out_of_memory(&error) => {
-            tracing::info!(
-                query_id = query.id(),
-                %error,
-                "out of memory on workers: running again here, with joins that spill"
-            );
-            again_with_spilling_joins(&planned.state, &planned.logical, query).await
+    }
+
+    /// Runs to the first batch, where the plan should run.
+    async fn attempt(&self, planned: &Planned, query: &Arc<QueryContext>) -> Result<Batches, DataFusionError> {
+        let Some(cluster) = &self.cluster else {
+            let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
+            let distributed = options.is_some_and(|options| options.execution == Execution::Distributed);
+            if distributed && reads_tables(&planned.physical) {
+                let why = "none are configured (setting workers.provisioner), and polynya.execution is 'distributed'";
+                return Err(Error::NoWorkers(why.to_owned()).into());
+            }
+            return start(planned, query).await;
+        };
+        match cluster.run(planned, &self.codec, query).await {
+            Ok(Some(batches)) => to_first_batch(batches).await,
+            Ok(None) => {
+                query.becomes("RUNNING");
+                start(planned, query).await
+            }
+            Err(error) if is_out_of_memory(&error) => {
+                tracing::info!(
+                    query_id = query.id(),
+                    %error,
+                    "out of memory on workers: running again here, with joins that spill"
+                );
+                again_with_spilling_joins(planned, query).await
+            }
+            Err(error) => Err(error),
         }
-        Err(error) => Err(error),
     }
 }
 
-/// Runs to the first batch; on lack of memory, starts over with joins that spill.
-async fn start(planned: Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
-    let Planned { state, logical, physical } = planned;
-    let spills = !uses_hash_join(&physical);
-    let mut stream = run(physical, &state, query)?;
-    match stream.next().await {
-        None => Ok(Box::pin(futures::stream::empty())),
-        Some(Err(error)) if !spills && is_out_of_memory(&error) => {
+/// Runs here, to the first batch; on lack of memory, starts over with joins that spill.
+async fn start(planned: &Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
+    let physical = &planned.physical;
+    match to_first_batch(run(Arc::clone(physical), &planned.state, query)?).await {
+        Err(error) if uses_hash_join(physical) && is_out_of_memory(&error) => {
             tracing::info!(
                 query_id = query.id(),
                 "out of memory with hash joins: running again with sort-merge joins, which spill"
             );
-            drop(stream);
-            again_with_spilling_joins(&state, &logical, query).await
+            again_with_spilling_joins(planned, query).await
         }
-        Some(first) => Ok(Box::pin(futures::stream::once(async { first }).chain(stream))),
+        started => started,
     }
 }
 
-async fn again_with_spilling_joins(
-    state: &SessionState,
-    logical: &LogicalPlan,
-    query: &QueryContext,
-) -> Result<Batches, DataFusionError> {
-    let mut config = state.config().clone();
+async fn again_with_spilling_joins(planned: &Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
+    let mut config = planned.state.config().clone();
     config.options_mut().optimizer.prefer_hash_join = false;
-    let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
-    let physical = state.create_physical_plan(logical).await?;
-    Ok(Box::pin(run(physical, &state, query)?))
+    let state = SessionStateBuilder::new_from_existing(planned.state.clone()).with_config(config).build();
+    let physical = state.create_physical_plan(&planned.logical).await?;
+    to_first_batch(run(physical, &state, query)?).await
+}
+
+/// The same batches, the first of them made.
+async fn to_first_batch<S>(mut batches: S) -> Result<Batches, DataFusionError>
+where
+    S: Stream<Item = Result<RecordBatch, DataFusionError>> + Send + Unpin + 'static,
+{
+    match batches.next().await {
+        None => Ok(Box::pin(futures::stream::empty())),
+        Some(first) => {
+            let first = first?;
+            Ok(Box::pin(futures::stream::once(async { Ok(first) }).chain(batches)))
+        }
+    }
 }
 
 fn run(

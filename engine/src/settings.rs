@@ -88,7 +88,7 @@ pub struct ExecutionSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
     /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running.
-    /// Default: eight for each core, at least 32.
+    /// Default: eight for each core, at least 16.
     pub max_running: NonZeroUsize,
     /// Memory that each running query reserves of `memory.limit`, in bytes; those for which none is left wait. A query may
     /// use more than it reserved, as long as there is some. Default: 64 MiB.
@@ -104,7 +104,7 @@ impl Default for AdmissionSettings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         // Many of them may be results that a client has left half read.
-        let running = NonZeroUsize::new((cores * 8).max(32)).unwrap_or(NonZeroUsize::MIN);
+        let running = NonZeroUsize::new((cores * 8).max(16)).unwrap_or(NonZeroUsize::MIN);
         Self { max_running: running, memory_per_query: ByteSize::mib(64), max_queued: 1_000, queue_timeout_s: 300 }
     }
 }

@@ -30,12 +30,14 @@ use super::marks::Mark;
 use super::provisioner::Loss;
 use super::secret::Secret;
 use super::travelling::STAGE;
+use super::wire::Wire;
 
 /// A connection that nobody used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a worker may take to decode a plan.
-const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a worker may take to decode a plan. One that hangs is known before, by its pings: this is for one that computes
+/// on all threads and for ever.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a connection with calls on it is asked whether the other side lives, and how long that may take.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -52,11 +54,17 @@ pub(super) const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
 pub(crate) struct Channels {
     secret: Secret,
     open: Cache<Url, Channel>,
+    wire: Wire,
 }
 
 impl Channels {
     pub(crate) fn new(secret: Secret) -> Arc<Self> {
-        Arc::new(Self { secret, open: Cache::builder().time_to_idle(IDLE_TIMEOUT).build() })
+        Arc::new(Self { secret, open: Cache::builder().time_to_idle(IDLE_TIMEOUT).build(), wire: Wire::start() })
+    }
+
+    /// The threads that connections are on.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// Forgets the connection to a worker that was lost.
@@ -69,7 +77,7 @@ impl Channels {
         let channel = match self.open.get(url) {
             Some(open) => open,
             None => {
-                let opened = open(url)?;
+                let opened = open(url, &self.wire)?;
                 self.open.insert(url.clone(), opened.clone());
                 opened
             }
@@ -90,10 +98,11 @@ impl Channels {
     }
 }
 
-fn open(url: &Url) -> Result<Channel> {
+fn open(url: &Url, wire: &Wire) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_string())
         .map_err(|error| DataFusionError::Configuration(format!("{url} is no address of a worker: {error}")))?;
     Ok(endpoint
+        .executor(wire.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(PING_INTERVAL)

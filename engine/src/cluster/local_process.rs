@@ -1,6 +1,6 @@
 //! Workers as processes of this machine, started when a query wants them, and stopped when none did for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,10 +13,14 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
+use super::channels::Channels;
 use super::placement::Worker;
 use super::provisioner::{Loss, Provisioner};
 use super::secret::Secret;
 use crate::{Error, Result};
+
+/// How long a worker that was taken for lost may take to say that it is there.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the names of settings in the environment begin with.
 const SETTINGS: &str = "POLYNYA__";
@@ -39,6 +43,7 @@ pub(super) struct Recipe {
 #[derive(Debug)]
 pub(super) struct LocalProcess {
     recipe: Recipe,
+    channels: Arc<Channels>,
     running: Mutex<BTreeMap<usize, Process>>,
     lost: parking_lot::Mutex<Vec<(Url, Loss)>>,
 }
@@ -55,18 +60,21 @@ struct Process {
 }
 
 impl LocalProcess {
-    pub(super) fn new(recipe: Recipe) -> Self {
-        Self { recipe, running: Mutex::default(), lost: parking_lot::Mutex::default() }
+    pub(super) fn new(recipe: Recipe, channels: Arc<Channels>) -> Self {
+        Self { recipe, channels, running: Mutex::default(), lost: parking_lot::Mutex::default() }
     }
 
     /// The processes, without those that ended or were lost.
     async fn tidied(&self) -> MutexGuard<'_, BTreeMap<usize, Process>> {
         let mut running = self.running.lock().await;
-        let lost = std::mem::take(&mut *self.lost.lock());
+        let lost: BTreeSet<_> = std::mem::take(&mut *self.lost.lock()).into_iter().collect();
         for (url, how) in lost {
             for process in running.values_mut().filter(|process| process.url == url) {
                 match how {
-                    // What hangs is of no use.
+                    // A connection may end for many reasons, and other queries have tasks there. What hangs is of no use.
+                    Loss::Silent if process.lives() && self.channels.answers(&url, ANSWER_TIMEOUT).await => {
+                        tracing::warn!(%url, "a worker that was taken for lost is there");
+                    }
                     Loss::Silent => {
                         let _ = process.child.start_kill();
                         process.is_killed = true;

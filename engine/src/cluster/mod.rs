@@ -25,6 +25,7 @@ mod sendable;
 mod settings;
 mod tasks;
 mod travelling;
+mod wire;
 mod worker;
 
 pub use secret::Secret;
@@ -96,25 +97,30 @@ impl Cluster {
     pub(crate) fn new(settings: &Settings) -> Result<Option<Arc<Self>>> {
         let workers = settings.workers.clone();
         workers.check()?;
-        let (provisioner, secret): (Box<dyn Provisioner>, Secret) = match workers.provisioner {
+        let secret = match workers.provisioner {
             ProvisionerKind::None => return Ok(None),
+            ProvisionerKind::LocalProcess => Secret::random(),
             ProvisionerKind::Static | ProvisionerKind::Kubernetes if !workers.secret.is_strong() => {
                 return Err(Error::Settings {
                     setting: "workers.secret".to_owned(),
                     message: "has fewer than 16 characters, or some that are not printable ASCII".to_owned(),
                 });
             }
-            ProvisionerKind::Static => (Box::new(Static::new(workers.urls.clone())), workers.secret.clone()),
-            ProvisionerKind::Kubernetes => (Box::new(Kubernetes::new(&workers)?), workers.secret.clone()),
+            ProvisionerKind::Static | ProvisionerKind::Kubernetes => workers.secret.clone(),
+        };
+        let channels = Channels::new(secret.clone());
+        let provisioner: Box<dyn Provisioner> = match workers.provisioner {
+            ProvisionerKind::None => return Ok(None),
+            ProvisionerKind::Static => Box::new(Static::new(workers.urls.clone())),
+            ProvisionerKind::Kubernetes => Box::new(Kubernetes::new(&workers)?),
             ProvisionerKind::LocalProcess => {
-                let secret = Secret::random();
-                (Box::new(LocalProcess::new(recipe(settings, secret.clone())?)), secret)
+                Box::new(LocalProcess::new(recipe(settings, secret)?, Arc::clone(&channels)))
             }
         };
         let cluster = Arc::new(Self {
             settings: workers,
             provisioner,
-            channels: Channels::new(secret),
+            channels,
             pace: Pace::default(),
             trace: settings.trace.clone(),
             queries: AtomicUsize::new(0),

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 const SUSPECTED: Duration = Duration::from_secs(5);
 
 /// How a worker was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Loss {
     /// It did not answer.
     Silent,

@@ -156,8 +156,8 @@ impl Cluster {
     /// Drops a worker that was lost. Returns how many the query has lost.
     fn lost(&self, query: &QueryContext, lost: &LostWorker) -> u64 {
         if let Some(url) = &lost.url {
-            self.provisioner.lost(url, lost.how);
             self.channels.forget(url);
+            self.provisioner.lost(url, lost.how);
         }
         let losses = query.lost_worker();
         let worker = lost.url.as_ref().map(Url::as_str);

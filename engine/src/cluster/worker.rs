@@ -10,6 +10,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion_distributed::{DistributedExt, DistributedTaskContext, Worker, WorkerQueryContext};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
@@ -22,6 +23,7 @@ use super::peers::{Directory, Known, PeerService};
 use super::secret::Secret;
 use super::tasks::{Tasks, WatchTasks};
 use super::travelling::{STAGE, TaskIo, Travelling};
+use super::wire::Computed;
 use crate::functions::interruptible_function;
 use crate::io::{CacheMode, PeerPages, QueryIo};
 use crate::options::PolynyaOptions;
@@ -57,23 +59,33 @@ impl WorkerService {
         Self { engine: Arc::clone(engine), secret: secret.clone(), channels, tasks, directory, begun }
     }
 
-    /// Serves until `stop`. Every call is checked before its body is read.
+    /// Serves until `stop`, or until this is dropped. Every call is checked before its body is read. To be called on the
+    /// runtime that computes; connections are on another.
+    ///
+    /// # Errors
+    /// If the listener fails.
     pub fn serve(
         &self,
         listener: TcpListener,
         stop: CancellationToken,
-    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
-        tonic::transport::Server::builder()
+    ) -> impl Future<Output = std::io::Result<()>> + Send + use<> {
+        let server = tonic::transport::Server::builder()
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(PING_INTERVAL))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
-            .add_routes(self.routes())
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
+            .add_routes(self.routes(&Handle::current()));
+        let serving = self.channels.wire().spawn(async move {
+            // Of the runtime that this is on.
+            let incoming = TcpIncoming::from(TcpListener::from_std(listener.into_std()?)?).with_nodelay(Some(true));
+            let served = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await;
+            served.map_err(std::io::Error::other)
+        });
+        async { serving.await? }
     }
 
-    fn routes(&self) -> Routes {
+    fn routes(&self, compute: &Handle) -> Routes {
         let sessions = {
             let (engine, channels) = (Arc::clone(&self.engine), Arc::clone(&self.channels));
             let (tasks, directory) = (Arc::clone(&self.tasks), Arc::clone(&self.directory));
@@ -88,10 +100,10 @@ impl WorkerService {
             .with_version(env!("CARGO_PKG_VERSION"));
         let service =
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
-        let watched = WatchTasks { inner: service, tasks: Arc::clone(&self.tasks) };
+        let watched = WatchTasks { inner: Computed::new(service, compute), tasks: Arc::clone(&self.tasks) };
         let cache = Arc::clone(&self.engine.scan_caches().data.pages.cache);
         let (begun, tasks) = (Arc::clone(&self.begun), Arc::clone(&self.tasks));
-        let peers = PeerService::new(cache, begun, tasks, self.directory.instance());
+        let peers = Computed::new(PeerService::new(cache, begun, tasks, self.directory.instance()), compute);
         let check = |secret: Secret| move |call| secret.check(call);
         Routes::new(InterceptedService::new(watched, check(self.secret.clone())))
             .add_service(InterceptedService::new(peers, check(self.secret.clone())))

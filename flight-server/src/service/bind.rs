@@ -3,19 +3,18 @@
 //! In: DoPut's messages. Out: [`Parameters`] of the statement's types. All rows of one DoPut belong together; their
 //! number and their bytes are bounded. What is not Arrow data is the client's error.
 
-use std::panic::AssertUnwindSafe;
-
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow_flight::FlightData;
-use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+use arrow_flight::decode::DecodedPayload;
 use arrow_flight::error::FlightError;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use polynya_engine::Parameters;
 use tonic::{Code, Status, Streaming};
 
 use super::Inner;
+use super::uploads::{decoded, messages};
 use crate::prepared::Prepared;
 use crate::status::{engine_status, invalid, malformed, status};
 use crate::wire::{sliced_bytes, wire_schema};
@@ -53,10 +52,7 @@ impl Inner {
         if declared.fields().is_empty() && first.data_header.is_empty() {
             return Ok(None);
         }
-        let reading = AssertUnwindSafe(read(first, rest, self.bound_bytes_max)).catch_unwind().await;
-        // Arrow's reader checks most of what it is given, and panics at the rest.
-        let rows = reading.unwrap_or_else(|_| Err(invalid("the values of the parameters are not valid Arrow data")))?;
-        let Some(rows) = rows else { return Ok(None) };
+        let Some(rows) = read(first, rest, self.bound_bytes_max).await? else { return Ok(None) };
         Parameters::bind(declared, &rows).map(Some).map_err(|error| engine_status(&error, None))
     }
 }
@@ -64,23 +60,20 @@ impl Inner {
 /// All rows in one batch; none if there is no schema or if it has no columns.
 async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) -> Result<Option<RecordBatch>, Status> {
     let mut bytes = 0;
-    let messages = stream::iter([Ok(first)])
-        .chain(rest)
-        .try_filter(|message| std::future::ready(!message.data_header.is_empty()))
-        .map(move |message| {
-            let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
-            bytes += message.data_header.len() + message.data_body.len();
-            if bytes > bytes_max { Err(FlightError::Tonic(Box::new(too_much(bytes_max)))) } else { Ok(message) }
-        });
-    let mut payloads = FlightDataDecoder::new(messages);
-    let schema = match payloads.try_next().await.map_err(refused)?.map(|decoded| decoded.payload) {
+    let bounded = messages(first, rest).map(move |message| {
+        let message = message?;
+        bytes += message.data_header.len() + message.data_body.len();
+        if bytes > bytes_max { Err(FlightError::Tonic(Box::new(too_much(bytes_max)))) } else { Ok(message) }
+    });
+    let mut payloads = decoded(bounded);
+    let schema = match payloads.try_next().await.map_err(refused)? {
         None => return Ok(None),
         Some(DecodedPayload::Schema(schema)) => schema,
         Some(_) => return Err(invalid("the values of the parameters do not begin with a schema")),
     };
     let (mut batches, mut rows) = (Vec::new(), 0);
-    while let Some(decoded) = payloads.try_next().await.map_err(refused)? {
-        match decoded.payload {
+    while let Some(payload) = payloads.try_next().await.map_err(refused)? {
+        match payload {
             DecodedPayload::RecordBatch(batch) => {
                 rows += batch.num_rows();
                 if rows > ROWS_MAX {

@@ -2,17 +2,18 @@
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
-use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+use arrow_flight::decode::DecodedPayload;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, TryStreamExt, stream};
-use polynya_engine::{IngestMode, Session, TableName};
+use futures::TryStreamExt;
+use polynya_engine::{Error, IngestMode, Session, TableName};
 use tonic::{Status, Streaming};
 
+use super::uploads::{decoded, messages};
 use super::{Inner, no_transaction};
 use crate::sessions::Caller;
 use crate::status::{engine_status, flight_status, invalid, unimplemented};
@@ -76,24 +77,23 @@ fn mode(options: Option<&TableDefinitionOptions>) -> Result<IngestMode, Status> 
 
 /// The rows as the engine takes them. The schema comes first, so that its absence is the client's error, not the engine's.
 async fn rows(first: FlightData, rest: Streaming<FlightData>) -> Result<SendableRecordBatchStream, Status> {
-    let messages = stream::iter([Ok(first)])
-        .chain(rest)
-        .try_filter(|message| std::future::ready(!message.data_header.is_empty()))
-        .map_err(|status| FlightError::Tonic(Box::new(status)));
-    let mut payloads = FlightDataDecoder::new(messages);
-    let schema: SchemaRef = match payloads.try_next().await.map_err(flight_status)?.map(|decoded| decoded.payload) {
+    let mut payloads = decoded(messages(first, rest));
+    let schema: SchemaRef = match payloads.try_next().await.map_err(flight_status)? {
         Some(DecodedPayload::Schema(schema)) => schema,
         _ => return Err(invalid("the rows to ingest do not begin with a schema")),
     };
     let batches = payloads
-        .try_filter_map(|decoded| {
-            std::future::ready(match decoded.payload {
+        .try_filter_map(|payload| {
+            std::future::ready(match payload {
                 DecodedPayload::RecordBatch(batch) => Ok(Some(batch)),
                 DecodedPayload::None => Ok(None),
                 DecodedPayload::Schema(_) => Err(FlightError::ProtocolError("a second schema".to_owned())),
             })
         })
-        .map_err(|error| DataFusionError::External(Box::new(error)));
+        .map_err(|error| match error {
+            FlightError::Tonic(_) => DataFusionError::External(Box::new(error)),
+            damage => Error::Data(format!("the rows to ingest are not valid Arrow data: {damage}")).into(),
+        });
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
 }
 
