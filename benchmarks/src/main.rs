@@ -1,5 +1,7 @@
 //! The `polynya-bench` command: reads the command line, and calls the library.
 
+mod latency_command;
+mod raw_flight_command;
 mod s3_proxy_command;
 
 use std::path::PathBuf;
@@ -15,6 +17,10 @@ use polynya_bench::tpch::answer::Answers;
 use polynya_bench::tpch::query::Query;
 use polynya_bench::tpch::{self, GenerateOptions, LoadOptions, OnExisting, RunOptions, TpchTable};
 
+/// The server's allocator, so that what is compared with it does not differ by this.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Benchmarks for Polynya, or any other Arrow Flight SQL server.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -28,6 +34,12 @@ enum Benchmark {
     /// TPC-H: eight tables of a wholesaler, 22 queries.
     #[command(subcommand)]
     Tpch(Tpch),
+    /// Measure how long queries of one row take, whole round trips on one connection.
+    #[command(after_help = latency_command::HELP)]
+    Latency(latency_command::Latency),
+    /// Serve a query's rows from memory with arrow-flight alone: what large results are compared with.
+    #[command(after_help = raw_flight_command::HELP)]
+    RawFlight(raw_flight_command::RawFlightServer),
     /// Stand before an S3 server: add latency, limit bandwidth, inject faults, count requests.
     #[command(after_help = s3_proxy_command::HELP)]
     S3Proxy(s3_proxy_command::S3Proxy),
@@ -180,6 +192,8 @@ async fn main() -> ExitCode {
         Benchmark::Tpch(Tpch::Generate(args)) => generate(args).await,
         Benchmark::Tpch(Tpch::Load(args)) => load(args).await,
         Benchmark::Tpch(Tpch::Run(args)) => run(args).await,
+        Benchmark::Latency(args) => args.run().await,
+        Benchmark::RawFlight(args) => args.run().await,
         Benchmark::S3Proxy(args) => args.run().await,
     };
     done.unwrap_or_else(|error| {

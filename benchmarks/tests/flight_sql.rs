@@ -2,12 +2,16 @@
 
 mod server;
 
-use arrow::array::{AsArray, Int64Array, RecordBatch};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow_flight::error::FlightError;
 use futures::{StreamExt, TryStreamExt, stream};
 use polynya_bench::client::{Auth, Client, Error, IngestMode, IngestTarget, Outcome};
+use polynya_bench::latency::{self, LatencyError, LatencyOptions};
 use polynya_bench::progress::Progress;
+use polynya_bench::raw_flight::{RawAnswer, RawFlight};
 use polynya_bench::scale::Scale;
 use polynya_bench::tpch::query::Query;
 use polynya_bench::tpch::{self, LoadOptions, OnExisting, RunOptions, TpchTable};
@@ -89,6 +93,59 @@ async fn a_statement_of_unknown_kind_is_prepared_first() {
 }
 
 #[tokio::test]
+async fn a_prepared_query_runs_with_the_values_of_each_run() {
+    let (_server, client) = connected().await;
+    let mut prepared = client.prepare_query("SELECT ?").await.expect("a handle");
+    assert_eq!(prepared.parameters().field(0).data_type(), &DataType::Int64);
+    for value in [7, 8] {
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![value]));
+        let values = RecordBatch::try_from_iter([("n", values)]).expect("a batch");
+        let rows = prepared.run(values).await.expect("the query starts").read_all().await.expect("rows");
+        assert_eq!(rows.batches[0].column(0).as_primitive::<Int64Type>().values(), &[value]);
+    }
+    prepared.close().await.expect("the handle is known");
+}
+
+#[tokio::test]
+async fn latencies_are_of_queries_that_give_one_row() {
+    let (_server, client) = connected().await;
+    let options = LatencyOptions {
+        query: "SELECT count(*) FROM t".into(),
+        prepared: "SELECT ?".into(),
+        warm_up: 2,
+        rounds: 5,
+        progress: Progress::Hidden,
+        ..LatencyOptions::default()
+    };
+    let report = latency::run(&client, &options).await.expect("latencies");
+    assert_eq!(report.statements.iter().map(|statement| statement.times_s.len()).collect::<Vec<_>>(), [5, 5, 5]);
+    assert!(report.statements.iter().all(|statement| statement.first_rows.max_s <= statement.whole.max_s));
+
+    let three = LatencyOptions { query: "SELECT numbers".into(), ..options };
+    let error = latency::run(&client, &three).await.expect_err("three rows");
+    assert!(matches!(error, LatencyError::Rows { rows: 3, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_raw_server_gives_every_query_the_same_batches() {
+    let numbers = |numbers: Vec<i64>| {
+        let column: ArrayRef = Arc::new(Int64Array::from(numbers));
+        RecordBatch::try_from_iter([("n", column)]).expect("a batch")
+    };
+    let batches =
+        vec![numbers((0..10_000).collect()), numbers(vec![1]).slice(0, 1), numbers((0..10).collect()).slice(3, 4)];
+    let answer = RawAnswer { schema: batches[0].schema(), batches: batches.clone() };
+    let server = RawFlight::start(([127, 0, 0, 1], 0).into(), answer).await.expect("a port");
+    let client = Client::connect(&server.url(), &Auth::default()).await.expect("the server is there");
+    for sql in ["SELECT * FROM t", "anything"] {
+        let result = client.query_all(sql).await.expect("rows");
+        assert_eq!((&result.schema, &result.batches), (&batches[0].schema(), &batches));
+    }
+    let error = client.prepare_query("SELECT 1").await.expect_err("it prepares nothing");
+    assert_eq!(error.code(), Some(tonic::Code::Unimplemented), "ADBC's driver goes on without");
+}
+
+#[tokio::test]
 async fn a_load_is_one_ingest_per_table_and_refuses_tables_with_rows() {
     let (server, client) = connected().await;
     let report = tpch::load(&client, &load_options()).await.expect("the load");
@@ -122,8 +179,7 @@ async fn a_load_is_one_ingest_per_table_and_refuses_tables_with_rows() {
 async fn an_ingest_whose_rows_fail_is_not_committed() {
     let (server, client) = connected().await;
     let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
-    let batch =
-        RecordBatch::try_new(schema.into(), vec![std::sync::Arc::new(Int64Array::from(vec![1]))]).expect("a batch");
+    let batch = RecordBatch::try_new(schema.into(), vec![Arc::new(Int64Array::from(vec![1]))]).expect("a batch");
     let schema = batch.schema();
     let rows = stream::iter([Ok(batch), Err(FlightError::protocol("the disk is on fire"))]);
     let target = IngestTarget { catalog: None, schema: Some("s".into()), table: "t".into() };

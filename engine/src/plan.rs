@@ -92,8 +92,16 @@ impl Engine {
         let catalog = self.current_catalog(session).unwrap_or_default();
         let schema = session.schema().unwrap_or_default();
         let config = self.session_config(session)?.with_default_catalog_and_schema(catalog, schema);
-        let builder = SessionStateBuilder::new_from_existing(self.base_state().clone());
-        let mut state = builder.with_config(config).with_catalog_list(Arc::new(PinnedCatalogs(pinned))).build();
+        let tables = Arc::new(PinnedCatalogs(pinned));
+        let has_settings = config.get_extension::<SessionSettings>().is_some_and(|settings| !settings.0.is_empty());
+        let mut state = self.base_state().clone();
+        if has_settings {
+            // Some functions depend on settings: the builder asks each for its new form, and puts all into place again.
+            state = SessionStateBuilder::new_from_existing(state).with_config(config).with_catalog_list(tables).build();
+        } else {
+            *state.config_mut() = config;
+            state.register_catalog_list(tables);
+        }
         // now() and the optimiser's aliases are the query's own.
         state.mark_start_execution();
         Ok(state)

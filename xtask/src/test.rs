@@ -134,6 +134,16 @@ pub(crate) fn slt(filter: Option<&str>, update: bool, url: Option<&str>, workers
 
 /// `cargo xtask chaos`.
 pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
+    harness("chaos.py", arguments)
+}
+
+/// `cargo xtask wire`.
+pub(crate) fn wire(arguments: &[String]) -> Result<()> {
+    harness("wire.py", arguments)
+}
+
+/// Runs a script beside the interop tests on programs of the release profile.
+fn harness(script: &str, arguments: &[String]) -> Result<()> {
     let programs = install::programs()?;
     let packages = ["--package", "polynya-flight-server", "--package", "polynya-bench"];
     let built = cargo().args(["build", "--release"]).args(packages).status()?;
@@ -142,14 +152,14 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
     let mut command = Command::new(&programs.python);
     programs.export(&mut command);
     command
-        .arg(root().join("sqllogictests/interop/chaos.py"))
+        .arg(root().join("sqllogictests/interop").join(script))
         .args(arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("POLYNYA_BIN", binary("polynya"))
         .env("POLYNYA_BENCH_BIN", binary("polynya-bench"));
     let status = command.status()?;
     if !status.success() {
-        bail!("chaos found failures");
+        bail!("{script} found what must not be");
     }
     Ok(())
 }

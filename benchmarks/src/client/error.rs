@@ -77,6 +77,13 @@ pub enum Error {
         #[source]
         source: Box<FlightError>,
     },
+    /// The values of a statement's parameters cannot be encoded.
+    #[error("the values of the parameters cannot be sent")]
+    Values {
+        /// What the encoder met.
+        #[source]
+        source: Box<FlightError>,
+    },
     /// The caller's own stream of rows failed, so that the ingest was called off.
     #[error("the rows to ingest could not be made, so that none were stored")]
     Input {

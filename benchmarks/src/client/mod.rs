@@ -9,6 +9,7 @@ mod channel;
 mod error;
 mod ingest;
 mod poll;
+mod prepared;
 mod rows;
 mod stats;
 
@@ -37,6 +38,7 @@ use channel::SessionChannel;
 pub use error::{Error, Result};
 pub use ingest::{IngestMode, IngestTarget};
 pub use poll::QueryPoll;
+pub use prepared::PreparedQuery;
 pub use rows::{QueryResult, QueryStream};
 pub use stats::QueryStats;
 

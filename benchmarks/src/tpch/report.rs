@@ -10,7 +10,7 @@ use crate::scale::Scale;
 /// Shown where there is no figure.
 const ABSENT: &str = "–";
 /// Lines above, below the header, and below; none between rows or columns (in comfy-table's order of characters).
-const TABLE_STYLE: &str = "  ── ──      ──    ";
+pub(crate) const TABLE_STYLE: &str = "  ── ──      ──    ";
 
 /// The measurements of a run.
 #[derive(Debug, Clone, Serialize)]

@@ -140,7 +140,7 @@ fn answers(options: &RunOptions, scale: Option<Scale>) -> Result<Option<Answers>
     }
 }
 
-async fn use_schema(client: &Client, catalog: Option<&str>, schema: Option<&str>) -> Result<(), RunError> {
+pub(crate) async fn use_schema(client: &Client, catalog: Option<&str>, schema: Option<&str>) -> Result<(), RunError> {
     let name = match (catalog, schema) {
         (_, Some(_)) => qualified(&[catalog, schema]),
         (Some(catalog), None) => return Err(RunError::NoSchema(catalog.to_string())),

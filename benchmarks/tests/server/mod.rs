@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch};
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::error::ArrowError;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
@@ -15,7 +16,7 @@ use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
     CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
-    CommandStatementUpdate, ProstMessageExt, SqlInfo, TicketStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
@@ -29,6 +30,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 const STATS: &str = r#"{"query_id":"q1","files_considered":84,"files_pruned":72,"requests_get":11,"requests_head":1}"#;
+
+/// What the handle of a prepared statement with a value begins with: this server keeps no values.
+const BOUND: &str = "SELECT ? = ";
 
 /// The headers of one call.
 #[derive(Debug, Clone)]
@@ -112,6 +116,10 @@ impl Service {
     fn answer(&self, sql: &str) -> Result<RecordBatch, Status> {
         let column: (&str, ArrayRef) = if sql == "SELECT numbers" || sql == "SELECT endless" {
             ("n", Arc::new(Int64Array::from(vec![1, 2, 3])))
+        } else if let Some(value) = sql.strip_prefix(BOUND) {
+            ("n", Arc::new(Int64Array::from(vec![value.parse::<i64>().ok()])))
+        } else if sql == "SELECT 1" {
+            ("1", Arc::new(Int64Array::from(vec![1])))
         } else if sql.starts_with("SELECT count(*) FROM ") {
             ("count(*)", Arc::new(Int64Array::from(vec![i64::try_from(self.rows_of(sql)).unwrap_or(0)])))
         } else if sql.starts_with("-- TPC-H Q17") {
@@ -263,13 +271,31 @@ impl FlightSqlService for Service {
             Err(_) => Arc::new(Schema::empty()),
         };
         let options = Default::default();
-        let IpcMessage(schema) =
-            SchemaAsIpc::new(&schema, &options).try_into().map_err(|_| Status::internal("no schema"))?;
+        let encoded = |schema: &Schema| {
+            let message: Result<IpcMessage, ArrowError> = SchemaAsIpc::new(schema, &options).try_into();
+            message.map(|IpcMessage(bytes)| bytes).map_err(|_| Status::internal("no schema"))
+        };
+        let parameters = match query.query.contains('?') {
+            true => Schema::new(vec![Field::new("n", DataType::Int64, true)]),
+            false => Schema::empty(),
+        };
         Ok(ActionCreatePreparedStatementResult {
+            dataset_schema: encoded(&schema)?,
+            parameter_schema: encoded(&parameters)?,
             prepared_statement_handle: query.query.into(),
-            dataset_schema: schema,
-            parameter_schema: Default::default(),
         })
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        _query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+        let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
+        let batch = batches.try_next().await?.ok_or_else(|| Status::invalid_argument("there are no values"))?;
+        let value = batch.column(0).as_primitive::<Int64Type>().value(0);
+        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(format!("{BOUND}{value}").into()) })
     }
 
     async fn do_action_close_prepared_statement(

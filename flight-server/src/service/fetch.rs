@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::FlightData;
-use arrow_flight::encode::{DictionaryHandling, FlightDataEncoder, FlightDataEncoderBuilder};
+use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
-use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow_ipc::writer::IpcWriteOptions;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use polynya_engine::{QueryContext, RowStream, WireOptions};
 use prost::Message;
@@ -20,6 +21,7 @@ use tonic::{Code, Status};
 
 use super::ServerStream;
 use super::column_notes::result_schema;
+use super::encode::Encoder;
 use crate::activity::ActivityGuard;
 use crate::results::Fetching;
 use crate::status::{arrow_status, engine_status, flight_status, status, too_large};
@@ -36,13 +38,8 @@ pub(super) fn rows(
     let context = rows.context();
     let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context), options.message_bytes_max);
     let written = write_options(options.compression).map_err(|error| arrow_status(&error, Some(context.id())))?;
-    let dictionaries = match options.dictionaries {
-        true => DictionaryHandling::Resend,
-        false => DictionaryHandling::Hydrate,
-    };
-    let messages = builder(Arc::clone(&schema)).with_options(written).with_dictionary_handling(dictionaries);
     let fetch = Fetch {
-        messages: Some(messages.build(batches)),
+        messages: Some(encoded(batches, &schema, written)),
         closing: VecDeque::new(),
         message_bytes_max: options.message_bytes_max,
         schema,
@@ -71,7 +68,7 @@ pub(super) fn batch(batch: RecordBatch) -> Result<ServerStream<FlightData>, Stat
     Ok(builder(schema).build(stream::iter(pieces)).map_err(flight_status).boxed())
 }
 
-/// Batches arrive cut already, so the encoder must not cut them again by its coarser measure.
+/// Arrow's own encoder. Batches arrive cut already, so it must not cut them again by its coarser measure.
 fn builder(schema: SchemaRef) -> FlightDataEncoderBuilder {
     FlightDataEncoderBuilder::new().with_schema(schema).with_max_flight_data_size(usize::MAX)
 }
@@ -97,10 +94,31 @@ fn wire_batches(
     })
 }
 
+/// The schema's message, and then those of the batches that have rows.
+fn encoded(
+    batches: impl Stream<Item = Result<RecordBatch, FlightError>> + Send + 'static,
+    schema: &Schema,
+    options: IpcWriteOptions,
+) -> Messages {
+    let mut encoder = Encoder::new(schema, options);
+    let begin = stream::iter([Ok(encoder.schema(schema))]);
+    let rows = batches.try_filter(|batch| std::future::ready(batch.num_rows() > 0)).flat_map(move |batch| {
+        let messages = batch.and_then(|batch| encoder.batch(&batch).map_err(FlightError::from));
+        stream::iter(match messages {
+            Ok(messages) => messages.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    });
+    begin.chain(rows).boxed()
+}
+
+/// A result's messages, made as they are taken.
+type Messages = BoxStream<'static, Result<FlightData, FlightError>>;
+
 /// A result being sent.
 struct Fetch {
     /// The rows; gone, and the query with them, once the result has ended in any way.
-    messages: Option<FlightDataEncoder>,
+    messages: Option<Messages>,
     /// What is left to send after the rows.
     closing: VecDeque<FlightData>,
     message_bytes_max: u64,
@@ -163,18 +181,11 @@ impl Fetch {
     /// the empty batch come before it, because a client may not have seen any yet.
     fn account(&self) -> Result<Vec<FlightData>, Status> {
         let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
-        let mut ids = DictionaryTracker::new(false);
-        // The encoder of the rows numbers dictionaries in the order of the columns, and only columns are dictionaries.
-        for field in self.schema.fields() {
-            if matches!(field.data_type(), DataType::Dictionary(..)) {
-                ids.next_dict_id();
-            }
+        let closing = Encoder::new(&self.schema, IpcWriteOptions::default()).batch(&empty);
+        let mut closing = closing.map_err(|error| arrow_status(&error, Some(self.context.id())))?;
+        if let Some(last) = closing.last_mut() {
+            last.app_metadata = account_json(&self.context).into();
         }
-        let (options, mut context) = (IpcWriteOptions::default(), IpcWriteContext::default());
-        let encoded = IpcDataGenerator::default().encode(&empty, &mut ids, &options, &mut context);
-        let (dictionaries, last) = encoded.map_err(|error| arrow_status(&error, Some(self.context.id())))?;
-        let mut closing: Vec<FlightData> = dictionaries.into_iter().map(FlightData::from).collect();
-        closing.push(FlightData::from(last).with_app_metadata(account_json(&self.context)));
         Ok(closing)
     }
 }

@@ -8,6 +8,7 @@
 mod actions;
 mod bind;
 mod column_notes;
+mod encode;
 mod fetch;
 mod handshake;
 mod ingest;
