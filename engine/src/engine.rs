@@ -33,7 +33,7 @@ use crate::statement::{self, Statement};
 use crate::system::{self, QueryLog};
 use crate::trace::TraceContext;
 use crate::wire_options::WireOptions;
-use crate::write::IngestMode;
+use crate::write::{IngestMode, Turns};
 use crate::{Error, Result, Session, Settings, ddl, explain, functions, trace, types, write};
 
 /// Runs SQL on the tables of its catalogs.
@@ -45,6 +45,7 @@ pub struct Engine {
     memory_limit_bytes: u64,
     prices: Prices,
     query_log: Arc<QueryLog>,
+    turns: Turns,
     admission: Arc<Admission>,
     hydrate_pages: bool,
     pointers: TablePointers,
@@ -80,6 +81,7 @@ impl Engine {
             memory_limit_bytes: settings.memory.limit_bytes(),
             prices: settings.prices.prices()?,
             query_log: Arc::default(),
+            turns: Turns::default(),
             admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
@@ -332,6 +334,11 @@ impl Engine {
 
     pub(crate) fn query_log(&self) -> &QueryLog {
         &self.query_log
+    }
+
+    /// Whose commit comes next.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     pub(crate) fn scan_caches(&self) -> &Arc<ScanCaches> {

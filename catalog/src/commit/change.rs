@@ -50,4 +50,6 @@ pub struct CommitOptions {
     pub cache: Option<Arc<MetadataCache>>,
     /// Whether the added files are deleted, too, when the commit has certainly failed.
     pub cleanup_data_files: bool,
+    /// Whether others have certainly committed since the table was loaded: it is loaded again before the first attempt.
+    pub is_behind: bool,
 }

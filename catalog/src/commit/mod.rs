@@ -91,7 +91,10 @@ async fn run(
     written: &mut Written,
 ) -> Result<Table, Failure> {
     let mut retries = Retries::new(table.metadata.properties()).map_err(Failure::Certain)?;
-    let mut current = table.clone();
+    let mut current = match options.is_behind {
+        true => outcome::reload(catalog, table).await.map_err(Failure::Certain)?,
+        false => table.clone(),
+    };
     loop {
         conflict::check(table, &current, changes).map_err(Failure::Certain)?;
         let attempt = Attempt::write(&current, changes, options, written).await.map_err(Failure::Certain)?;

@@ -41,7 +41,12 @@ pub(super) async fn append(
     changes.summary.insert("engine-version".to_string(), env!("CARGO_PKG_VERSION").to_string());
     changes.summary.insert("polynya.query-id".to_string(), query.id().to_string());
     // The commit alone knows whether the files are in use after a failure, so it deletes them.
-    let options = CommitOptions { cache: Some(Arc::clone(&engine.scan_caches().metadata)), cleanup_data_files: true };
+    let turn = engine.turns().take(table.metadata.uuid()).await;
+    let options = CommitOptions {
+        cache: Some(Arc::clone(&engine.scan_caches().metadata)),
+        cleanup_data_files: true,
+        is_behind: turn.has_waited,
+    };
     written.guard.keep();
     commit(catalog, &table, changes, &options).await?;
     Ok(written.rows)
