@@ -73,7 +73,7 @@ impl WireOptions {
             MESSAGE_BYTES => {
                 let bytes = value.trim().parse::<ByteSize>().ok().map(|size| size.as_u64());
                 let fits = |bytes: &u64| (LEAST_MESSAGE_BYTES_MAX..=MOST_MESSAGE_BYTES_MAX).contains(bytes);
-                self.message_bytes_max = bytes.filter(fits).ok_or("expected from 64KiB to 2GiB, such as 16MiB")?;
+                self.message_bytes_max = bytes.filter(fits).ok_or("expected from 64KiB to 2047MiB, such as 16MiB")?;
             }
             _ => return Err("there is no such setting"),
         }

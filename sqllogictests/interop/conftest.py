@@ -6,7 +6,10 @@ import duckdb
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from services import KEY, REGION, SECRET, Polynya, Postgres, Seaweed
+from services import KEY, REGION, SECRET, Polynya, Postgres, Seaweed, Secured, free_port
+
+# What leaves sessions or prepared statements behind meets these soon.
+FEW = {"sessions_max": 200, "prepared_statements_max": 200}
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,31 @@ def polynya(seaweed, postgres, foreign, catalog_file, tmp_path_factory):
         "pg": {"type": "sql", "uri": postgres.uri, "warehouse": "s3://lake/pg", **s3},
         "rest": {"type": "rest", "uri": seaweed.rest_uri, "warehouse": "s3://iceberg-tables", "credential": f"{KEY}:{SECRET}", **s3},
     })
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def lake(tmp_path_factory):
+    """A catalog in a file, its tables in a folder."""
+    folder = tmp_path_factory.mktemp("lake")
+    return {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}"}
+
+
+@pytest.fixture(scope="session")
+def plain(lake, tmp_path_factory):
+    """A server for clients that asks nobody who is calling. The catalog `lake` has TPC-H at scale 0.01."""
+    server = Polynya(tmp_path_factory.mktemp("plain"), {"lake": lake}, FEW)
+    server.bench("load", "--scale", "0.01")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def secured(plain, lake, tmp_path_factory):
+    """The same tables, for users whom the server knows. `lake` is not the catalog of names without one, so that choosing it matters."""
+    settings = {**FEW, "metrics_listen": f"127.0.0.1:{free_port()}"}
+    server = Secured(tmp_path_factory.mktemp("secured"), {"scratch": {"type": "memory"}, "lake": lake}, settings)
     yield server
     server.stop()
 

@@ -4,10 +4,12 @@ Programs come from the environment that `cargo xtask test` sets: POLYNYA_TEST_WE
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -18,6 +20,8 @@ import urllib.request
 
 KEY, SECRET, REGION = "interop", "interop-secret", "us-east-1"
 WEED_PORTS = ["master", "filer", "volume", "admin", "s3", "s3.iceberg", "s3.lance"]
+# Keys and certificates of the Rust tests: an authority, and a server's certificate for 127.0.0.1.
+KEYS = pathlib.Path(__file__).parents[2] / "flight-server/tests/keys"
 
 
 def program(variable):
@@ -183,11 +187,13 @@ class Proxy:
 
 
 class Polynya:
-    """A server process, as a user starts it. `server` adds to that table of the settings; `sections` are further tables, such as cache."""
+    """A server process, as a user starts it. `server` adds to that table of the settings; `sections` are further tables, such as cache;
+    `client` has the options of ADBC's driver that the server wants to see."""
 
-    def __init__(self, folder, catalogs, server=None, **sections):
-        self.port = free_port()
-        self.url = f"grpc://127.0.0.1:{self.port}"
+    def __init__(self, folder, catalogs, server=None, client=None, **sections):
+        self.port, self.client = free_port(), client or {}
+        self.url = f"{'grpc+tls' if 'server.tls' in sections else 'grpc'}://127.0.0.1:{self.port}"
+        self.metrics_listen = (server or {}).get("metrics_listen")
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "polynya.toml"
@@ -212,6 +218,22 @@ class Polynya:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
+    def open_files(self):
+        """Files and sockets that the process has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def metrics(self):
+        """What Prometheus would read: values by name and labels. The settings must have `metrics_listen`."""
+        with urllib.request.urlopen(f"http://{self.metrics_listen}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+    def is_at_rest(self):
+        """Whether no query is under way, and none has left memory reserved."""
+        metrics = self.metrics()
+        under_way = sum(value for name, value in metrics.items() if name.startswith("polynya_queries{"))
+        return under_way == 0 and metrics["polynya_memory_used_bytes"] == 0
+
     def answers(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"polynya ended: {self.log.read_text()[-4000:]}")
@@ -229,7 +251,7 @@ class Polynya:
     def cursor(self):
         from adbc_driver_flightsql import dbapi
         cookies = {"adbc.flight.sql.rpc.with_cookie_middleware": "true"}  # USE and SET last for the session
-        with dbapi.connect(self.url, db_kwargs=cookies) as connection, connection.cursor() as cursor:
+        with dbapi.connect(self.url, db_kwargs={**cookies, **self.client}) as connection, connection.cursor() as cursor:
             yield cursor
 
     def table(self, sql):
@@ -251,6 +273,28 @@ class Polynya:
                               capture_output=True, text=True, timeout=seconds)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
         return done.stdout
+
+
+class Secured(Polynya):
+    """A server that asks who is calling, over TLS: the user ann has a password, the user robot a token (docs/security.md)."""
+
+    def __init__(self, folder, catalogs, server=None):
+        self.password, self.token, self.authority = secrets.token_hex(16), secrets.token_hex(24), KEYS / "ca.pem"
+        users = pathlib.Path(folder) / "users"
+        users.write_text(hashed("ann", self.password))
+        self.trust = {"adbc.flight.sql.client_option.tls_root_certs": self.authority.read_text()}
+        super().__init__(folder, catalogs, server, {**self.trust, "username": "ann", "password": self.password}, **{
+            "auth": {"users_file": str(users)},
+            "auth.token.robot": {"sha256": hashlib.sha256(self.token.encode()).hexdigest()},
+            "server.tls": {"cert_file": str(KEYS / "server.pem"), "key_file": str(KEYS / "server.key.pem")},
+        })
+
+
+def hashed(user, password):
+    """The line of a users' file, as an operator makes it."""
+    done = subprocess.run([program("POLYNYA_BIN"), "hash-password", user], input=password + "\n", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class Worker:

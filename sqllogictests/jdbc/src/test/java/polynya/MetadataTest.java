@@ -2,12 +2,14 @@ package polynya;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.sql.Connection;
 import java.sql.DatabaseMetaData;
+import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.ResultSetMetaData;
 import java.sql.Statement;
@@ -31,7 +33,8 @@ class MetadataTest {
         "DROP TABLE IF EXISTS " + Server.table("metaXdata"),
         "CREATE TABLE " + Server.table("meta_data")
             + " (id bigint NOT NULL, price decimal(10, 2), name varchar, day date, noted_at timestamp, tags array<varchar>)",
-        "CREATE TABLE " + Server.table("metaXdata") + " (a int)");
+        "CREATE TABLE " + Server.table("metaXdata") + " (a int)",
+        "INSERT INTO " + Server.table("meta_data") + " (id, price, name) VALUES (1, 9.99, 'one')");
   }
 
   @AfterAll
@@ -141,6 +144,9 @@ class MetadataTest {
         }
       }
     }
+    try (ResultSet rows = metadata.getColumns(null, Server.SCHEMA, "meta\\_data", "%a%")) {
+      assertEquals(List.of("name", "day", "noted_at", "tags"), Server.texts(rows, "COLUMN_NAME"));
+    }
     assertEquals(List.of("id " + Types.BIGINT + " BIGINT NO 1", "price " + Types.DECIMAL + " DECIMAL YES 2",
         "name " + Types.VARCHAR + " VARCHAR YES 3", "day " + Types.DATE + " DATE YES 4",
         "noted_at " + Types.TIMESTAMP + " TIMESTAMP YES 5", "tags " + Types.ARRAY + " ARRAY YES 6"), found);
@@ -168,15 +174,43 @@ class MetadataTest {
   void columns_of_a_result_are_described() throws Exception {
     try (Statement statement = connection.createStatement();
         ResultSet rows = statement.executeQuery("SELECT price, name AS label FROM " + Server.table("meta_data"))) {
-      ResultSetMetaData columns = rows.getMetaData();
-      assertEquals(2, columns.getColumnCount());
-      assertEquals("price", columns.getColumnName(1));
-      assertEquals("label", columns.getColumnLabel(2));
-      assertEquals(Types.DECIMAL, columns.getColumnType(1));
-      assertEquals(10, columns.getPrecision(1));
-      assertEquals(2, columns.getScale(1));
-      assertEquals(Types.VARCHAR, columns.getColumnType(2));
-      assertTrue(columns.isCaseSensitive(2));
+      described(rows.getMetaData());
     }
+  }
+
+  /**
+   * How Tableau learns the columns of a query of its user. Up to 18.3 the driver lists them twice where a java.sql.Statement finds no
+   * rows (arrow-java, issue 44), and once where a statement was prepared.
+   */
+  @Test
+  void columns_are_described_before_there_are_rows() throws Exception {
+    String sql = "SELECT * FROM (SELECT price, name AS label FROM " + Server.table("meta_data") + ") AS custom WHERE 1 = 0";
+    try (PreparedStatement statement = connection.prepareStatement(sql)) {
+      described(statement.getMetaData());
+      assertEquals(0, statement.getParameterMetaData().getParameterCount());
+      try (ResultSet rows = statement.executeQuery()) {
+        assertFalse(rows.next());
+      }
+    }
+  }
+
+  private static void described(ResultSetMetaData columns) throws Exception {
+    assertEquals(2, columns.getColumnCount());
+    assertEquals("price", columns.getColumnName(1));
+    assertEquals("label", columns.getColumnLabel(2));
+    assertEquals(Types.DECIMAL, columns.getColumnType(1));
+    assertEquals(10, columns.getPrecision(1));
+    assertEquals(2, columns.getScale(1));
+    assertEquals(Types.VARCHAR, columns.getColumnType(2));
+    assertTrue(columns.isCaseSensitive(2));
+  }
+
+  @Test
+  void the_state_of_a_connection_is_told() throws Exception {
+    connection.setAutoCommit(true);
+    assertTrue(connection.getAutoCommit());
+    assertEquals(Connection.TRANSACTION_NONE, connection.getTransactionIsolation());
+    assertNull(connection.getWarnings());
+    assertFalse(connection.isClosed());
   }
 }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.math.BigDecimal;
+import java.nio.ByteBuffer;
 import java.sql.Connection;
 import java.sql.Date;
 import java.sql.PreparedStatement;
@@ -15,6 +16,7 @@ import java.sql.SQLException;
 import java.sql.Time;
 import java.sql.Timestamp;
 import java.sql.Types;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -22,7 +24,9 @@ import org.junit.jupiter.api.Test;
 /** PreparedStatement with values of each type, with NULL, again and again, and in batches. */
 class ParametersTest {
   private static final String TABLE = Server.table("parameters");
-  private static final String INSERT = "INSERT INTO " + TABLE + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  private static final String INSERT = "INSERT INTO " + TABLE + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  private static final byte[] UUID =
+      ByteBuffer.allocate(16).putLong(0xf47ac10b58cc4372L).putLong(0xa5670e02b2c3d479L).array();
   private Connection connection;
 
   @BeforeEach
@@ -30,7 +34,7 @@ class ParametersTest {
     connection = Server.connect();
     Server.update(connection, "DROP TABLE IF EXISTS " + TABLE, "CREATE TABLE " + TABLE
         + " (i int, bo boolean, b bigint, f float, d double, de decimal(10, 2), da date, ti time, ts timestamp, s varchar, "
-        + "bi binary)");
+        + "bi binary, tz timestamptz, u uuid, fx fixed(2))");
   }
 
   @AfterEach
@@ -51,12 +55,15 @@ class ParametersTest {
     statement.setTimestamp(9, Timestamp.valueOf("2024-02-29 13:45:10.25"));
     statement.setString(10, "grüße");
     statement.setBytes(11, new byte[] {0, (byte) 0xff});
+    statement.setTimestamp(12, Timestamp.valueOf("2024-02-29 13:45:10.25"));
+    statement.setBytes(13, UUID);
+    statement.setBytes(14, new byte[] {1, 2});
   }
 
   @Test
   void a_value_of_each_type_is_stored() throws Exception {
     try (PreparedStatement insert = connection.prepareStatement(INSERT)) {
-      assertEquals(11, insert.getParameterMetaData().getParameterCount());
+      assertEquals(14, insert.getParameterMetaData().getParameterCount());
       bind(insert, 1);
       assertEquals(1, insert.executeUpdate());
     }
@@ -74,13 +81,16 @@ class ParametersTest {
       assertEquals(Timestamp.valueOf("2024-02-29 13:45:10.25"), row.getTimestamp("ts"));
       assertEquals("grüße", row.getString("s"));
       assertArrayEquals(new byte[] {0, (byte) 0xff}, row.getBytes("bi"));
+      assertEquals(Timestamp.valueOf("2024-02-29 13:45:10.25"), row.getTimestamp("tz"));
+      assertArrayEquals(UUID, row.getBytes("u"));
+      assertArrayEquals(new byte[] {1, 2}, row.getBytes("fx"));
     }
   }
 
   @Test
   void null_of_each_type_is_stored() throws Exception {
     int[] types = {Types.INTEGER, Types.BOOLEAN, Types.BIGINT, Types.REAL, Types.DOUBLE, Types.DECIMAL, Types.DATE,
-      Types.TIME, Types.TIMESTAMP, Types.VARCHAR, Types.VARBINARY};
+      Types.TIME, Types.TIMESTAMP, Types.VARCHAR, Types.VARBINARY, Types.TIMESTAMP, Types.BINARY, Types.BINARY};
     try (PreparedStatement insert = connection.prepareStatement(INSERT)) {
       for (int i = 0; i < types.length; i++) {
         insert.setNull(i + 1, types[i]);
@@ -101,11 +111,15 @@ class ParametersTest {
   }
 
   private void finds(String condition, Binding binding) throws SQLException {
+    assertEquals(1, count(condition, binding), condition);
+  }
+
+  private long count(String condition, Binding binding) throws SQLException {
     try (PreparedStatement select = connection.prepareStatement("SELECT count(*) FROM " + TABLE + " WHERE " + condition)) {
       binding.on(select);
       try (ResultSet row = select.executeQuery()) {
         assertTrue(row.next());
-        assertEquals(1, row.getLong(1), condition);
+        return row.getLong(1);
       }
     }
   }
@@ -126,11 +140,26 @@ class ParametersTest {
     finds("ti = ?", statement -> statement.setTime(1, Time.valueOf("13:45:10")));
     finds("ts = ?", statement -> statement.setTimestamp(1, Timestamp.valueOf("2024-02-29 13:45:10.25")));
     finds("s = ?", statement -> statement.setString(1, "grüße"));
+    finds("bi = ?", statement -> statement.setBytes(1, new byte[] {0, (byte) 0xff}));
+    finds("tz = ?", statement -> statement.setTimestamp(1, Timestamp.valueOf("2024-02-29 13:45:10.25")));
+    finds("u = ?", statement -> statement.setBytes(1, UUID));
+    finds("fx = ?", statement -> statement.setBytes(1, new byte[] {1, 2}));
     finds("s LIKE ? AND i BETWEEN ? AND ?", statement -> {
       statement.setString(1, "gr%");
       statement.setInt(2, 0);
       statement.setInt(3, 5);
     });
+  }
+
+  @Test
+  void null_is_equal_to_nothing() throws Exception {
+    try (PreparedStatement insert = connection.prepareStatement(INSERT)) {
+      bind(insert, 1);
+      insert.executeUpdate();
+    }
+    assertEquals(0, count("i = ?", statement -> statement.setNull(1, Types.INTEGER)));
+    assertEquals(0, count("s = ?", statement -> statement.setNull(1, Types.VARCHAR)));
+    assertEquals(0, count("ts > ?", statement -> statement.setNull(1, Types.TIMESTAMP)));
   }
 
   @Test
@@ -160,7 +189,7 @@ class ParametersTest {
         insert.addBatch();
       }
       // The driver gives one count for the whole batch.
-      insert.executeBatch();
+      assertEquals(100, IntStream.of(insert.executeBatch()).sum());
     }
     assertEquals(100, Server.number(connection, "SELECT count(DISTINCT i) FROM " + TABLE));
   }
