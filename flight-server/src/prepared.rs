@@ -28,6 +28,9 @@ pub(crate) struct Prepared {
     pub(crate) bound: Parameters,
 }
 
+/// Once there is no room, a statement that was not run for so long makes way for another one of its user.
+const FORGOTTEN: Duration = Duration::from_secs(300);
+
 /// All prepared statements.
 #[derive(Debug)]
 pub(crate) struct PreparedStatements {
@@ -52,6 +55,7 @@ impl PreparedStatements {
         let mut by_handle = self.by_handle.lock();
         if by_handle.len() >= self.count_max {
             by_handle.retain(|_, (_, used)| used.elapsed() < self.idle_timeout);
+            make_room(&mut by_handle, prepared.session.user(), self.count_max);
         }
         if by_handle.len() >= self.count_max {
             let message = format!(
@@ -113,6 +117,19 @@ impl PreparedStatements {
     /// Forgets statements that were not used for too long.
     pub(crate) fn expire(&self) {
         self.by_handle.lock().retain(|_, (_, used)| used.elapsed() < self.idle_timeout);
+    }
+}
+
+/// Forgets the statement that a user has not run for the longest time: some drivers forget to close theirs. Those of
+/// others stay.
+fn make_room(by_handle: &mut HashMap<String, (Prepared, Instant)>, user: &str, count_max: usize) {
+    if by_handle.len() < count_max {
+        return;
+    }
+    let own = by_handle.iter().filter(|(_, (other, used))| other.session.user() == user && used.elapsed() >= FORGOTTEN);
+    let oldest = own.min_by_key(|(_, (_, used))| *used).map(|(handle, _)| handle.clone());
+    if let Some(oldest) = oldest {
+        by_handle.remove(&oldest);
     }
 }
 

@@ -17,6 +17,9 @@ use tonic::{Code, Status};
 use crate::auth::Identity;
 use crate::status::status;
 
+/// Once there is no room, a session that was not used for so long makes way for another one of its user.
+const FORGOTTEN: Duration = Duration::from_secs(300);
+
 const COOKIE_NAME: &str = "polynya-session-id";
 
 /// The sessions that clients hold on to.
@@ -128,6 +131,7 @@ impl Sessions {
         if !kept.contains_key(&caller.id) {
             if kept.len() >= self.count_max {
                 kept.retain(|_, entry| entry.used.elapsed() < self.idle_timeout);
+                make_room(&mut kept, caller.session.user(), self.count_max);
             }
             if kept.len() >= self.count_max {
                 let message = format!(
@@ -164,6 +168,19 @@ impl Sessions {
     /// Forgets sessions that were not used for too long.
     pub(crate) fn expire(&self) {
         self.kept.lock().retain(|_, entry| entry.used.elapsed() < self.idle_timeout);
+    }
+}
+
+/// Forgets the session that a user has not used for the longest time: many drivers never close theirs. Those of others
+/// stay.
+fn make_room(kept: &mut HashMap<String, Kept>, user: &str, count_max: usize) {
+    if kept.len() < count_max {
+        return;
+    }
+    let own = kept.iter().filter(|(_, entry)| entry.session.user() == user && entry.used.elapsed() >= FORGOTTEN);
+    let oldest = own.min_by_key(|(_, entry)| entry.used).map(|(id, _)| id.clone());
+    if let Some(oldest) = oldest {
+        kept.remove(&oldest);
     }
 }
 
@@ -266,5 +283,20 @@ mod tests {
             sessions.keep(&fresh()).unwrap();
         }
         assert_eq!(sessions.keep(&fresh()).unwrap_err().code(), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_forgotten_session_makes_way_for_another_of_its_user_alone() {
+        let fresh = |user: &str| Session::new("tenant", user, Some("lake".into()), None);
+        let sessions = Sessions::new(fresh, FORGOTTEN * 10, 2);
+        let hash: Arc<str> = "hash".into();
+        let [first, second] = [0, 1].map(|_| sessions.log_in("ann", &hash).unwrap());
+        for token in [&first, &second] {
+            sessions.kept.lock().get_mut(token).unwrap().used = Instant::now() - FORGOTTEN * 2;
+        }
+        assert!(sessions.login(&second).is_some());
+        assert!(sessions.log_in("eve", &hash).is_err());
+        let third = sessions.log_in("ann", &hash).unwrap();
+        assert_eq!([&first, &second, &third].map(|token| sessions.login(token).is_some()), [false, true, true]);
     }
 }

@@ -128,10 +128,15 @@ impl Inner {
 
     async fn set_options(&self, request: SetSessionOptionsRequest, caller: &Caller) -> Result<Reply, Status> {
         let mut result = SetSessionOptionsResult::default();
+        let asked = request.session_options.len();
         for (name, value) in request.session_options {
             if let Err(reason) = self.set_option(&name, value, caller).await {
                 result.errors.insert(name, OptionError { value: reason.into() });
             }
+        }
+        // A session that nothing came of is not worth keeping.
+        if asked > 0 && result.errors.len() == asked {
+            return Ok(reply(Some(result.encode_to_vec())));
         }
         let id = self.sessions.keep(caller)?;
         let mut reply = reply(Some(result.encode_to_vec()));
