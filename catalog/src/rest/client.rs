@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::auth::Auth;
 use super::failure::{Purpose, Service};
+use crate::settings::HIDDEN;
 use crate::{Error, Result};
 
 /// How long connecting may take.
@@ -177,17 +178,18 @@ impl Client {
     }
 
     async fn send_authorised(&self, request: &Request<'_>) -> Result<Reply, Failed> {
-        let token = self.auth.bearer().await.map_err(Failed::for_good)?;
+        let mut token = self.auth.bearer().await.map_err(Failed::for_good)?;
         let mut reply = self.exchange(request, token.as_deref()).await?;
         if matches!(reply.status.as_u16(), 401 | 419) && self.auth.refused(token.as_deref()).await {
-            let token = self.auth.bearer().await.map_err(Failed::for_good)?;
+            token = self.auth.bearer().await.map_err(Failed::for_good)?;
             reply = self.exchange(request, token.as_deref()).await?;
         }
         let unchanged = reply.status == StatusCode::NOT_MODIFIED && request.known_etag.is_some();
         if reply.status.is_success() || unchanged {
             return Ok(reply);
         }
-        let error = self.service.refused(request.purpose, reply.status, &reply.body);
+        let body = without_token(reply.body, token.as_deref());
+        let error = self.service.refused(request.purpose, reply.status, &body);
         Err(Failed { error, may_pass: matches!(reply.status.as_u16(), 429 | 503) })
     }
 
@@ -246,6 +248,13 @@ impl Failed {
     }
 }
 
+/// A refusal, should it repeat the token without that: its words become an error's.
+fn without_token(body: Bytes, token: Option<&str>) -> Bytes {
+    let Some(token) = token.filter(|token| !token.is_empty()) else { return body };
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if text.contains(token) { text.replace(token, HIDDEN).into() } else { body }
+}
+
 /// `header.NAME` properties, and the wish for vended credentials, which such a property may replace.
 fn headers(catalog: &str, properties: &HashMap<String, String>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -265,4 +274,19 @@ fn headers(catalog: &str, properties: &HashMap<String, String>) -> Result<Header
         headers.insert(name, value);
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_repeats_the_token_is_told_without_it() {
+        let said = Bytes::from_static(br#"{"error":{"message":"token abc.def is not known"}}"#);
+        let told = without_token(said.clone(), Some("abc.def"));
+        assert_eq!(told, Bytes::from_static(br#"{"error":{"message":"token *** is not known"}}"#));
+        assert_eq!(without_token(said.clone(), Some("other")), said);
+        assert_eq!(without_token(said.clone(), Some("")), said);
+        assert_eq!(without_token(said.clone(), None), said);
+    }
 }
