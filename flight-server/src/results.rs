@@ -36,10 +36,17 @@ struct Pending {
     since: Instant,
 }
 
-#[derive(Debug)]
 struct Running {
     cancelled: CancellationToken,
     owner: Arc<str>,
+    /// Ends the query at once, also if its client reads nothing.
+    stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("owner", &self.owner).finish_non_exhaustive()
+    }
 }
 
 /// What a ticket stands for.
@@ -105,7 +112,7 @@ impl Results {
             return Err(status(Code::NotFound, "24000", message, None));
         };
         let cancelled = CancellationToken::new();
-        let running = Running { cancelled: cancelled.clone(), owner: pending.owner };
+        let running = Running { cancelled: cancelled.clone(), owner: pending.owner, stop: None };
         state.running.insert(ticket.to_owned(), running);
         drop(state);
         Ok((pending.result, Fetching { results: self.clone(), ticket: ticket.to_owned(), cancelled }))
@@ -118,10 +125,14 @@ impl Results {
         let is_running = state.running.get(ticket).is_some_and(|running| *running.owner == *user);
         let running = if is_running { state.running.remove(ticket) } else { None };
         drop(state);
-        if let Some(running) = &running {
+        let found = pending.is_some() || running.is_some();
+        // What ends a query is done without the lock.
+        drop(pending);
+        if let Some(running) = running {
             running.cancelled.cancel();
+            running.stop.into_iter().for_each(|stop| stop());
         }
-        pending.is_some() || running.is_some()
+        found
     }
 
     /// Where the result of a ticket is.
@@ -165,9 +176,26 @@ impl State {
     }
 }
 
+impl Fetching {
+    /// What is done, besides telling the client, when somebody cancels the result.
+    pub(crate) fn on_cancel(&self, stop: impl FnOnce() + Send + 'static) {
+        let mut state = self.results.state.lock();
+        match state.running.get_mut(&self.ticket) {
+            Some(running) => running.stop = Some(Box::new(stop)),
+            // Cancelled already.
+            None => {
+                drop(state);
+                stop();
+            }
+        }
+    }
+}
+
 impl Drop for Fetching {
     fn drop(&mut self) {
-        self.results.state.lock().running.remove(&self.ticket);
+        // Dropped without the lock.
+        let running = self.results.state.lock().running.remove(&self.ticket);
+        drop(running);
     }
 }
 
@@ -203,8 +231,17 @@ mod tests {
         assert!(!results.cancel(&waiting, "ann"));
         let running = results.promise(Promised::Nothing, "ann").unwrap();
         let (_, fetching) = results.fetch(&running, "ann").unwrap();
+        let stopped = Arc::new(Mutex::new(0));
+        let stop = || {
+            let stopped = Arc::clone(&stopped);
+            move || *stopped.lock() += 1
+        };
+        fetching.on_cancel(stop());
         assert!(results.cancel(&running, "ann"));
         assert!(fetching.cancelled.is_cancelled());
+        assert_eq!(*stopped.lock(), 1);
+        fetching.on_cancel(stop());
+        assert_eq!(*stopped.lock(), 2, "too late to wait for it");
     }
 
     #[test]
