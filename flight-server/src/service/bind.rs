@@ -15,7 +15,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use polynya_engine::Parameters;
 use tonic::{Code, Status, Streaming};
 
-use super::Inner;
+use super::{Inner, uploads};
 use crate::prepared::Prepared;
 use crate::status::{engine_status, invalid, malformed, status};
 use crate::wire::{sliced_bytes, wire_schema};
@@ -70,7 +70,8 @@ async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) 
         .map(move |message| {
             let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
             bytes += message.data_header.len() + message.data_body.len();
-            if bytes > bytes_max { Err(FlightError::Tonic(Box::new(too_much(bytes_max)))) } else { Ok(message) }
+            let checked = if bytes > bytes_max { Err(too_much(bytes_max)) } else { uploads::check(&message, bytes_max) };
+            checked.map(|()| message).map_err(|status| FlightError::Tonic(Box::new(status)))
         });
     let mut payloads = FlightDataDecoder::new(messages);
     let schema = match payloads.try_next().await.map_err(refused)?.map(|decoded| decoded.payload) {

@@ -18,6 +18,7 @@ mod session_messages;
 mod sql_info;
 mod statements;
 mod type_info;
+mod uploads;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
