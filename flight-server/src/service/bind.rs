@@ -70,7 +70,8 @@ async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) 
         .map(move |message| {
             let message = message.map_err(|status| FlightError::Tonic(Box::new(status)))?;
             bytes += message.data_header.len() + message.data_body.len();
-            let checked = if bytes > bytes_max { Err(too_much(bytes_max)) } else { uploads::check(&message, bytes_max) };
+            let is_too_much = bytes > bytes_max;
+            let checked = if is_too_much { Err(too_much(bytes_max)) } else { uploads::check(&message, bytes_max) };
             checked.map(|()| message).map_err(|status| FlightError::Tonic(Box::new(status)))
         });
     let mut payloads = FlightDataDecoder::new(messages);
