@@ -40,7 +40,7 @@ pub(super) fn check(message: &FlightData, bytes_max: usize) -> Result<(), Status
     let mut lengths = batch.nodes().into_iter().flat_map(|nodes| nodes.iter()).map(|node| node.length());
     let is_possible = |length: i64, max: u64| u64::try_from(length).is_ok_and(|length| length <= max);
     if !is_possible(batch.length(), ROWS_MAX) || !lengths.all(|length| is_possible(length, length_max)) {
-        return Err(invalid(format!("a message may have {ROWS_MAX} rows, and this says that it has more: send two")));
+        return Err(invalid(format!("a message may have {ROWS_MAX} rows, and this one says that it has more")));
     }
     Ok(())
 }
