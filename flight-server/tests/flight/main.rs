@@ -5,6 +5,7 @@
 mod auth;
 mod cancelling;
 mod errors;
+mod grants;
 mod harness;
 mod ingesting;
 mod issuer;
