@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::harness::{Harness, assert_refused, eventually, ticket};
 
 /// A query that would run for hours.
-const ENDLESS: &str =
+pub(crate) const ENDLESS: &str =
     "SELECT a.value, b.value FROM generate_series(1, 1000) a CROSS JOIN generate_series(1, 1000000000) b";
 
 #[tokio::test(flavor = "multi_thread")]

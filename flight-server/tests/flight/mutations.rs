@@ -152,7 +152,7 @@ async fn calls(harness: &mut Harness) -> Vec<Call> {
         Call::Get(bytes(&|| CommandGetDbSchemas::default().as_any().encode_to_vec())),
         Call::Action("CreatePreparedStatement", bytes(&|| to_prepare.as_any().encode_to_vec())),
         Call::Action("ClosePreparedStatement", bytes(&|| to_close.as_any().encode_to_vec())),
-        Call::Action("SetSessionOptions", Bytes::from_static(b"\x0a\x10\x0a\x06schema\x12\x06\x0a\x01s")),
+        Call::Action("SetSessionOptions", Bytes::from_static(b"\x0a\x0d\x0a\x06schema\x12\x03\x0a\x01s")),
         Call::Action("CancelFlightInfo", Bytes::from_static(b"\x0a\x04\x0a\x02\x08\x01")),
         with_rows(run, None).await,
         with_rows(update.clone(), None).await,
