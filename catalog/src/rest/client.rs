@@ -188,7 +188,7 @@ impl Client {
         if reply.status.is_success() || unchanged {
             return Ok(reply);
         }
-        let body = without_token(reply.body, token.as_deref());
+        let body = without_secrets(reply.body, token.as_deref(), &self.headers);
         let error = self.service.refused(request.purpose, reply.status, &body);
         Err(Failed { error, may_pass: matches!(reply.status.as_u16(), 429 | 503) })
     }
@@ -248,11 +248,20 @@ impl Failed {
     }
 }
 
-/// A refusal, should it repeat the token without that: its words become an error's.
-fn without_token(body: Bytes, token: Option<&str>) -> Bytes {
-    let Some(token) = token.filter(|token| !token.is_empty()) else { return body };
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if text.contains(token) { text.replace(token, HIDDEN).into() } else { body }
+/// A refusal, should it repeat the token or a header of the settings without those: its words become an error's.
+fn without_secrets(body: Bytes, token: Option<&str>, headers: &HeaderMap) -> Bytes {
+    let headers = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    // The secret of `Bearer abc` is `abc`.
+    let headers = headers.filter_map(|value| value.rsplit(' ').next());
+    let secrets: Vec<&str> = token.into_iter().chain(headers).filter(|secret| secret.len() >= 4).collect();
+    let mut text = String::from_utf8_lossy(&body).into_owned();
+    if !secrets.iter().any(|secret| text.contains(*secret)) {
+        return body;
+    }
+    for secret in secrets {
+        text = text.replace(secret, HIDDEN);
+    }
+    text.into()
 }
 
 /// `header.NAME` properties, and the wish for vended credentials, which such a property may replace.
@@ -281,12 +290,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_that_repeats_the_token_is_told_without_it() {
+    fn a_refusal_that_repeats_a_secret_is_told_without_it() {
+        let properties = HashMap::from([
+            ("header.authorization".to_owned(), "Bearer abc.def".to_owned()),
+            ("header.x-short".to_owned(), "is".to_owned()),
+        ]);
+        let (none, headers) = (HeaderMap::new(), headers("lake", &properties).unwrap());
         let said = Bytes::from_static(br#"{"error":{"message":"token abc.def is not known"}}"#);
-        let told = without_token(said.clone(), Some("abc.def"));
-        assert_eq!(told, Bytes::from_static(br#"{"error":{"message":"token *** is not known"}}"#));
-        assert_eq!(without_token(said.clone(), Some("other")), said);
-        assert_eq!(without_token(said.clone(), Some("")), said);
-        assert_eq!(without_token(said.clone(), None), said);
+        let told = Bytes::from_static(br#"{"error":{"message":"token *** is not known"}}"#);
+        assert_eq!(without_secrets(said.clone(), Some("abc.def"), &none), told);
+        assert_eq!(without_secrets(said.clone(), None, &headers), told);
+        for token in [Some("other"), Some(""), None] {
+            assert_eq!(without_secrets(said.clone(), token, &none), said);
+        }
     }
 }
