@@ -95,16 +95,16 @@ fn fixed_token(user: &str) -> String {
     format!("the-fixed-token-of-{user}")
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
 /// Writes the users' file, with hashes that are quick to check.
-fn write_users(folder: &Path, users: &[(&str, &str)]) {
+pub(crate) fn write_users(folder: &Path, users: &[(&str, &str)]) {
     let params = argon2::Params::new(64, 1, 1, None).unwrap();
     let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let salt = argon2::password_hash::SaltString::encode_b64(b"salt of the test").unwrap();
@@ -114,7 +114,7 @@ fn write_users(folder: &Path, users: &[(&str, &str)]) {
     std::fs::write(folder.join("users"), users.iter().map(line).collect::<String>()).unwrap();
 }
 
-fn with<T>(message: T, authorization: Option<&str>) -> Request<T> {
+pub(crate) fn with<T>(message: T, authorization: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(authorization) = authorization {
         request.metadata_mut().insert("authorization", authorization.parse().unwrap());
@@ -303,7 +303,7 @@ async fn the_engine_knows_who_asks() {
 }
 
 /// The bearer token that a handshake gave.
-fn given<T>(response: &Response<T>) -> String {
+pub(crate) fn given<T>(response: &Response<T>) -> String {
     response.metadata().get("authorization").unwrap().to_str().unwrap().to_owned()
 }
 

@@ -16,6 +16,7 @@ mod odbc;
 mod parameters;
 mod polling;
 mod prepared;
+mod secrets;
 mod sessions;
 mod statements;
 mod stopping;
