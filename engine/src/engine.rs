@@ -116,8 +116,10 @@ impl Engine {
     pub async fn query_with(self: &Arc<Self>, sql: &str, parameters: &Parameters, session: &Session) -> Result<Answer> {
         let query = self.begin(session);
         self.query_log.begin(&query, session.user(), sql);
+        let given_up = GivenUp { engine: self, query: &query };
         // Boxed, so that the types of those who wait for it do not grow with all that a statement may do.
         let answer = self.run(sql, parameters, session, &query).boxed().await;
+        given_up.is_not();
         let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
             Ok(Answer::Rows(_)) => {}
@@ -175,10 +177,12 @@ impl Engine {
         self.query_log.begin(&query, session.user(), &format!("ingest into {table}"));
         trace::is(&query, "INGEST");
         query.audit().names(table);
+        let given_up = GivenUp { engine: self, query: &query };
         let written = match self.access(session).await {
             Ok(access) => write::ingest(self, table, mode, rows, &access, &query).boxed().await,
             Err(error) => Err(error),
         };
+        given_up.is_not();
         let written = written.map_err(|error| query.explain(error).of_query(query.id()));
         self.pointers.forget();
         match &written {
@@ -348,6 +352,30 @@ impl Engine {
     /// The pools that all queries share.
     pub(crate) fn runtime(&self) -> &Arc<RuntimeEnv> {
         self.base.runtime_env()
+    }
+}
+
+/// Ends a statement of which nobody waits for the answer any more: its client went away, or it panicked. What it changed by
+/// then is changed: the log and the audit log have it as any other statement.
+struct GivenUp<'a> {
+    engine: &'a Engine,
+    query: &'a QueryContext,
+}
+
+impl GivenUp<'_> {
+    /// There is an answer.
+    fn is_not(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.engine.pointers.forget();
+        match std::thread::panicking() {
+            true => self.query.end("FAILED", Some("internal error: it panicked".to_owned())),
+            false => self.query.end("CANCELLED", None),
+        }
     }
 }
 

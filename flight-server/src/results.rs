@@ -15,6 +15,9 @@ use tonic::{Code, Status};
 use crate::sessions::unguessable;
 use crate::status::status;
 
+/// Once there is no room, a result that was not fetched for so long makes way for another one of its user.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// The results that clients may fetch or are fetching.
 #[derive(Debug, Clone)]
 pub(crate) struct Results {
@@ -36,10 +39,17 @@ struct Pending {
     since: Instant,
 }
 
-#[derive(Debug)]
 struct Running {
     cancelled: CancellationToken,
     owner: Arc<str>,
+    /// Ends the query at once, also if its client reads nothing.
+    stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("owner", &self.owner).finish_non_exhaustive()
+    }
 }
 
 /// What a ticket stands for.
@@ -82,6 +92,7 @@ impl Results {
         let mut state = self.state.lock();
         if state.pending.len() >= self.pending_max {
             state.expire(self.lifetime);
+            state.make_room(self.pending_max, owner);
         }
         if state.pending.len() >= self.pending_max {
             let message = format!(
@@ -105,7 +116,7 @@ impl Results {
             return Err(status(Code::NotFound, "24000", message, None));
         };
         let cancelled = CancellationToken::new();
-        let running = Running { cancelled: cancelled.clone(), owner: pending.owner };
+        let running = Running { cancelled: cancelled.clone(), owner: pending.owner, stop: None };
         state.running.insert(ticket.to_owned(), running);
         drop(state);
         Ok((pending.result, Fetching { results: self.clone(), ticket: ticket.to_owned(), cancelled }))
@@ -118,10 +129,14 @@ impl Results {
         let is_running = state.running.get(ticket).is_some_and(|running| *running.owner == *user);
         let running = if is_running { state.running.remove(ticket) } else { None };
         drop(state);
-        if let Some(running) = &running {
+        let found = pending.is_some() || running.is_some();
+        // What ends a query is done without the lock.
+        drop(pending);
+        if let Some(running) = running {
             running.cancelled.cancel();
+            running.stop.into_iter().for_each(|stop| stop());
         }
-        pending.is_some() || running.is_some()
+        found
     }
 
     /// Where the result of a ticket is.
@@ -160,14 +175,47 @@ impl State {
         if is_theirs { self.pending.remove(ticket) } else { None }
     }
 
+    /// Forgets the oldest result that has no rows, or that its user, who wants another one, has left alone for long: clients
+    /// that run SET as a query do not fetch what comes of it.
+    fn make_room(&mut self, pending_max: usize, owner: &str) {
+        if self.pending.len() < pending_max {
+            return;
+        }
+        let spare = self.pending.iter().filter(|(_, pending)| {
+            let is_forgotten = *pending.owner == *owner && pending.since.elapsed() >= FORGOTTEN;
+            matches!(pending.result, Promised::Nothing) || is_forgotten
+        });
+        let oldest = spare.min_by_key(|(_, pending)| pending.since).map(|(ticket, _)| ticket.clone());
+        if let Some(oldest) = oldest {
+            self.pending.remove(&oldest);
+        }
+    }
+
     fn expire(&mut self, lifetime: Duration) {
         self.pending.retain(|_, pending| pending.since.elapsed() < lifetime);
     }
 }
 
+impl Fetching {
+    /// What is done, besides telling the client, when somebody cancels the result.
+    pub(crate) fn on_cancel(&self, stop: impl FnOnce() + Send + 'static) {
+        let mut state = self.results.state.lock();
+        match state.running.get_mut(&self.ticket) {
+            Some(running) => running.stop = Some(Box::new(stop)),
+            // Cancelled already.
+            None => {
+                drop(state);
+                stop();
+            }
+        }
+    }
+}
+
 impl Drop for Fetching {
     fn drop(&mut self) {
-        self.results.state.lock().running.remove(&self.ticket);
+        // Dropped without the lock.
+        let running = self.results.state.lock().running.remove(&self.ticket);
+        drop(running);
     }
 }
 
@@ -203,8 +251,17 @@ mod tests {
         assert!(!results.cancel(&waiting, "ann"));
         let running = results.promise(Promised::Nothing, "ann").unwrap();
         let (_, fetching) = results.fetch(&running, "ann").unwrap();
+        let stopped = Arc::new(Mutex::new(0));
+        let stop = || {
+            let stopped = Arc::clone(&stopped);
+            move || *stopped.lock() += 1
+        };
+        fetching.on_cancel(stop());
         assert!(results.cancel(&running, "ann"));
         assert!(fetching.cancelled.is_cancelled());
+        assert_eq!(*stopped.lock(), 1);
+        fetching.on_cancel(stop());
+        assert_eq!(*stopped.lock(), 2, "too late to wait for it");
     }
 
     #[test]
@@ -219,9 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_unfetched_results_is_bounded() {
-        let results = Results::new(Duration::from_secs(60), 1);
-        results.promise(Promised::Nothing, "ann").unwrap();
-        assert_eq!(results.promise(Promised::Nothing, "ann").unwrap_err().code(), Code::ResourceExhausted);
+    fn results_without_rows_make_way() {
+        let results = Results::new(Duration::from_secs(60), 2);
+        let [first, second, third] = [0; 3].map(|_| results.promise(Promised::Nothing, "ann").unwrap());
+        assert_eq!(
+            [first, second, third].map(|ticket| results.stage(&ticket)),
+            [Stage::Ended, Stage::Waiting, Stage::Waiting]
+        );
     }
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::auth::Auth;
 use super::failure::{Purpose, Service};
+use crate::settings::HIDDEN;
 use crate::{Error, Result};
 
 /// How long connecting may take.
@@ -177,17 +178,18 @@ impl Client {
     }
 
     async fn send_authorised(&self, request: &Request<'_>) -> Result<Reply, Failed> {
-        let token = self.auth.bearer().await.map_err(Failed::for_good)?;
+        let mut token = self.auth.bearer().await.map_err(Failed::for_good)?;
         let mut reply = self.exchange(request, token.as_deref()).await?;
         if matches!(reply.status.as_u16(), 401 | 419) && self.auth.refused(token.as_deref()).await {
-            let token = self.auth.bearer().await.map_err(Failed::for_good)?;
+            token = self.auth.bearer().await.map_err(Failed::for_good)?;
             reply = self.exchange(request, token.as_deref()).await?;
         }
         let unchanged = reply.status == StatusCode::NOT_MODIFIED && request.known_etag.is_some();
         if reply.status.is_success() || unchanged {
             return Ok(reply);
         }
-        let error = self.service.refused(request.purpose, reply.status, &reply.body);
+        let body = without_secrets(reply.body, token.as_deref(), &self.headers);
+        let error = self.service.refused(request.purpose, reply.status, &body);
         Err(Failed { error, may_pass: matches!(reply.status.as_u16(), 429 | 503) })
     }
 
@@ -246,6 +248,22 @@ impl Failed {
     }
 }
 
+/// A refusal, should it repeat the token or a header of the settings without those: its words become an error's.
+fn without_secrets(body: Bytes, token: Option<&str>, headers: &HeaderMap) -> Bytes {
+    let headers = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    // The secret of `Bearer abc` is `abc`.
+    let headers = headers.filter_map(|value| value.rsplit(' ').next());
+    let secrets: Vec<&str> = token.into_iter().chain(headers).filter(|secret| secret.len() >= 4).collect();
+    let mut text = String::from_utf8_lossy(&body).into_owned();
+    if !secrets.iter().any(|secret| text.contains(*secret)) {
+        return body;
+    }
+    for secret in secrets {
+        text = text.replace(secret, HIDDEN);
+    }
+    text.into()
+}
+
 /// `header.NAME` properties, and the wish for vended credentials, which such a property may replace.
 fn headers(catalog: &str, properties: &HashMap<String, String>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -265,4 +283,25 @@ fn headers(catalog: &str, properties: &HashMap<String, String>) -> Result<Header
         headers.insert(name, value);
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_repeats_a_secret_is_told_without_it() {
+        let properties = HashMap::from([
+            ("header.authorization".to_owned(), "Bearer abc.def".to_owned()),
+            ("header.x-short".to_owned(), "is".to_owned()),
+        ]);
+        let (none, headers) = (HeaderMap::new(), headers("lake", &properties).unwrap());
+        let said = Bytes::from_static(br#"{"error":{"message":"token abc.def is not known"}}"#);
+        let told = Bytes::from_static(br#"{"error":{"message":"token *** is not known"}}"#);
+        assert_eq!(without_secrets(said.clone(), Some("abc.def"), &none), told);
+        assert_eq!(without_secrets(said.clone(), None, &headers), told);
+        for token in [Some("other"), Some(""), None] {
+            assert_eq!(without_secrets(said.clone(), token, &none), said);
+        }
+    }
 }

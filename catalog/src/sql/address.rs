@@ -5,6 +5,29 @@ use std::str::FromStr;
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use url::Url;
+
+/// The parameters that a PostgreSQL address may have, besides `options[NAME]`.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+    "application_name",
+];
 
 /// Where a catalog database is. Its `Display` has no secret.
 #[derive(Clone)]
@@ -28,7 +51,9 @@ impl FromStr for Address {
         match scheme.split('+').next().unwrap_or(scheme) {
             "sqlite" => sqlite(rest),
             "postgresql" | "postgres" => {
-                let options = PgConnectOptions::from_str(&format!("postgresql:{rest}")).map_err(|_| {
+                let uri = format!("postgresql:{rest}");
+                check_parameters(&uri)?;
+                let options = PgConnectOptions::from_str(&uri).map_err(|_| {
                     "is not a valid address: postgresql://user:password@host:5432/database is".to_owned()
                 })?;
                 let options = options.application_name("polynya").disable_statement_logging();
@@ -42,6 +67,21 @@ impl FromStr for Address {
 fn expected() -> String {
     "is expected to be sqlite:///absolute/path.db, sqlite::memory: or postgresql://user:password@host:5432/database"
         .to_owned()
+}
+
+/// sqlx ignores a parameter that it does not know, and logs its value. A mistyped `sslmode` would mean no encryption.
+fn check_parameters(uri: &str) -> Result<(), String> {
+    // What is no address at all is refused after this.
+    let Ok(uri) = Url::parse(uri) else { return Ok(()) };
+    let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+    match uri.query_pairs().map(|(name, _)| name).find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) if name.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-')) => {
+            Err(format!("has the parameter {name}, which is not known here"))
+        }
+        // Perhaps the rest of a password with a question mark in it.
+        Some(_) => Err("has a parameter that is not known here".to_owned()),
+    }
 }
 
 fn sqlite(rest: &str) -> Result<Address, String> {
@@ -98,6 +138,12 @@ mod tests {
         }
         let error = Address::from_str("postgresql://ann:hunter2@db:port/lake").unwrap_err();
         assert!(!error.contains("hunter2"), "{error}");
+        for (query, told) in [("sslpasswd=hunter2", "sslpasswd"), ("sslmod=require", "sslmod"), ("h2=x", "a para")] {
+            let error = Address::from_str(&format!("postgresql://ann@db/lake?{query}")).unwrap_err();
+            assert!(error.contains(told) && !error.contains("hunter2") && !error.contains("h2"), "{error}");
+        }
+        let known = "postgresql://ann@db/lake?sslmode=require&application_name=x&options[search_path]=y";
+        assert!(Address::from_str(known).is_ok());
         assert!(Address::from_str("mysql://db/lake").unwrap_err().contains("postgresql://"));
         assert!(Address::from_str("lake.db").unwrap_err().contains("sqlite:///"));
     }

@@ -2,6 +2,7 @@
 //!
 //! Keys are taken byte for byte: nothing is decoded or encoded, because `a%20b` and `a b` are different objects. What an
 //! `object_store` path cannot hold exactly (empty, `.` and `..` segments, control characters) is an error, never another key.
+//! Locations come from metadata files and from statements: what is in them must not choose the host that is asked.
 
 use object_store::path::Path;
 
@@ -58,6 +59,9 @@ impl Location {
         if bucket.is_empty() {
             return Err(bad(location, "it names no bucket"));
         }
+        if !is_name(bucket) {
+            return Err(bad(location, "its bucket is no name that a bucket can have"));
+        }
         Ok(Self { scheme, bucket: bucket.to_string(), host: None, key: exact_key(location, key)? })
     }
 
@@ -66,6 +70,9 @@ impl Location {
             Some((container, host)) => (container, Some(host.to_string())),
             None => (authority, None),
         };
+        if host.as_deref().is_some_and(|host| !is_name(host)) {
+            return Err(bad(location, "what follows the @ is no host"));
+        }
         Ok(Self { host, ..Self::in_bucket(Scheme::Azure, location, (container, key))? })
     }
 
@@ -99,6 +106,13 @@ fn split_scheme(location: &str) -> Option<(&str, &str)> {
 fn authority<'a>(location: &str, rest: &'a str) -> Result<(&'a str, &'a str)> {
     let rest = rest.strip_prefix("//").ok_or_else(|| bad(location, "// is missing after the scheme"))?;
     Ok(rest.split_once('/').unwrap_or((rest, "")))
+}
+
+/// Whether a bucket, a container or a host can be called so. Stores make addresses of these names: anything else among them (`#`,
+/// `:`, `?`) could lead a request, and the credentials with it, to a host of somebody else's choice.
+fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '$');
+    name.chars().all(is_plain) && !name.starts_with('.') && !name.ends_with('.')
 }
 
 /// The key, if a path can hold it byte for byte. One leading slash is the separator from the bucket; one trailing slash

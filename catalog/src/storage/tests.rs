@@ -78,6 +78,28 @@ fn locations_that_are_not_keys_are_refused() {
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
 }
 
+#[test]
+fn a_location_does_not_choose_the_host_that_is_asked() {
+    for location in [
+        "s3://evil.example:80/k",
+        "s3://evil.example#/k",
+        "s3://evil.example?/k",
+        "s3://me:secret@evil.example/k",
+        "s3://../bucket/k",
+        "gs://b%2f..%2fc/k",
+        "abfss://box@3405803777#.dfs.core.windows.net/k",
+        "abfss://box@evil.example:443/k",
+        "abfss://box@me@evil.example/k",
+        "abfss://box#@acc.dfs.core.windows.net/k",
+    ] {
+        let error = Location::parse(location).expect_err(location);
+        assert!(matches!(error, Error::Invalid { .. }), "{location}: {error}");
+    }
+    for location in ["s3://Old_Bucket.of-2010/k", "gs://example.com/k", "abfss://$web@acc.dfs.core.windows.net/k"] {
+        Location::parse(location).expect(location);
+    }
+}
+
 #[tokio::test]
 async fn keys_go_out_byte_for_byte() {
     let (endpoint, mut requests) = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nLast-Modified: Sat, 21 Nov 2026 00:00:00 GMT\r\nETag: \"e\"\r\nConnection: close\r\n\r\nok").await;

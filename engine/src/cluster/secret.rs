@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 
 use http::HeaderValue;
+use serde::de::{Deserialize, Deserializer, Visitor};
 use tonic::{Request, Status};
 
 /// The header that carries the secret.
@@ -11,9 +12,32 @@ const HEADER: &str = "x-polynya-cluster-secret";
 const LENGTH_MIN: usize = 16;
 
 /// See the module. `Debug` does not show it.
-#[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
+
+/// Text, or the whole number that the environment's text was taken for.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret(text.to_owned()))
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Secret, E> {
+                Ok(Secret(number.to_string()))
+            }
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Secret, E> {
+                Ok(Secret(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
 
 impl Debug for Secret {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -83,5 +107,13 @@ mod tests {
             assert_eq!(refused.code(), tonic::Code::Unauthenticated);
         }
         assert!(Secret::default().check(call(Some(""))).is_err(), "no secret lets nobody in");
+    }
+
+    #[test]
+    fn a_secret_of_digits_is_text() {
+        let read = |json: &str| serde_json::from_str::<Secret>(json).map(|secret| secret.0);
+        assert_eq!(read("\"0012345678901234\"").unwrap(), "0012345678901234");
+        assert_eq!(read("1234567890123456").unwrap(), "1234567890123456");
+        assert!(read("[1]").is_err());
     }
 }

@@ -107,6 +107,10 @@ pub(crate) async fn table_exists(engine: &Engine, name: &TableName, access: &Acc
     match engine.load_table(name, &Arc::new(Access::unrestricted(access.user()))).await {
         Ok(_) => Ok(true),
         Err(Error::NotFound { kind: "table" | "schema", .. }) => Ok(false),
+        // It is there, and cannot be read. Why not, and where it lies, is nothing to tell whoever may not even see it.
+        Err(Error::Catalog(
+            CatalogError::Malformed { .. } | CatalogError::FileNotFound { .. } | CatalogError::Unsupported { .. },
+        )) => Ok(true),
         Err(other) => Err(other),
     }
 }

@@ -39,10 +39,9 @@ pub(super) struct DataFileWriter {
 
 impl DataFileWriter {
     pub(super) fn new(plan: &Arc<WritePlan>, location: String, partition: Struct) -> Result<Self> {
-        let (store, path) = plan.storage.resolve(&location)?;
         Ok(Self {
             encoder: plan.encoder().map_err(|source| failed(&location, source))?,
-            upload: Upload::new(store, path),
+            upload: Upload::new(&plan.storage, &location)?,
             hydrator: plan.hydrator(),
             plan: Arc::clone(plan),
             location,

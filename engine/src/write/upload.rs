@@ -8,7 +8,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use polynya_catalog::Storage;
 use tokio::task::JoinSet;
+
+use crate::Result;
 
 /// The size of every part but the last. Some stores want all of them equal.
 pub(super) const PART_BYTES: usize = 8 << 20;
@@ -16,6 +19,8 @@ const PARTS_IN_FLIGHT: usize = 4;
 
 /// A file on its way to the store.
 pub(super) struct Upload {
+    storage: Arc<Storage>,
+    location: String,
     store: Arc<dyn ObjectStore>,
     path: Path,
     buffer: BytesMut,
@@ -26,8 +31,18 @@ pub(super) struct Upload {
 
 impl Upload {
     /// Sends nothing yet.
-    pub(super) fn new(store: Arc<dyn ObjectStore>, path: Path) -> Self {
-        Self { store, path, buffer: BytesMut::new(), bytes: 0, multipart: None, parts: JoinSet::new() }
+    pub(super) fn new(storage: &Arc<Storage>, location: &str) -> Result<Self> {
+        let (store, path) = storage.resolve(location)?;
+        Ok(Self {
+            storage: Arc::clone(storage),
+            location: location.to_owned(),
+            store,
+            path,
+            buffer: BytesMut::new(),
+            bytes: 0,
+            multipart: None,
+            parts: JoinSet::new(),
+        })
     }
 
     /// Bytes given so far.
@@ -94,11 +109,13 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(mut multipart) = self.multipart.take() else { return };
-        let path = self.path.clone();
+        let (storage, location) = (Arc::clone(&self.storage), std::mem::take(&mut self.location));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = multipart.abort().await {
-                    tracing::warn!(%path, %error, "an unfinished upload could not be aborted");
+                    // What a store says may have secrets in it.
+                    let error = storage.write_failed(&location, error);
+                    tracing::warn!(location, %error, "an unfinished upload could not be aborted");
                 }
             });
         }

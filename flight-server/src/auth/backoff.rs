@@ -1,8 +1,12 @@
 //! How long callers must wait after wrong passwords.
 //!
 //! Failures are counted for each user and network they come from, and, more patiently, for each user from everywhere:
-//! guessing from many places is slowed down as well, without shutting out the user for long. A few failures are free;
-//! after them the pause doubles with each. Memory is bounded: the least telling counts are forgotten first.
+//! guessing from many places is slowed down as well. A few failures are free; after them the pause doubles with each.
+//!
+//! Whoever guesses without end would shut out the user, whom the pauses concern as well. So failures elsewhere do not concern
+//! a network from which the user came in lately: that is where users are most of the time.
+//!
+//! Memory is bounded: the least telling counts, and the oldest networks, are forgotten first.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,6 +18,9 @@ use parking_lot::Mutex;
 const COUNTS_MAX: usize = 10_000;
 /// After so long without a failure, a count is forgotten.
 const MEMORY: Duration = Duration::from_secs(15 * 60);
+/// Networks of users that are kept, and for how long after a right password.
+const HOMES_MAX: usize = 10_000;
+const HOME_MEMORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The first pause.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
@@ -31,6 +38,8 @@ struct Patience {
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     counts: Mutex<HashMap<Scope, Failures>>,
+    /// Users, the networks they came from, and when they did last.
+    homes: Mutex<HashMap<(String, IpAddr), Instant>>,
 }
 
 /// Whose failures are counted.
@@ -49,8 +58,12 @@ struct Failures {
 impl Backoff {
     /// How long this user must wait from here before another password is looked at; none: not at all.
     pub(super) fn pause(&self, user: &str, peer: Option<IpAddr>, now: Instant) -> Option<Duration> {
+        let is_home = self.is_home(user, peer, now);
         let counts = self.counts.lock();
         let left = scopes(user, peer).into_iter().filter_map(|(scope, patience)| {
+            if is_home && matches!(scope, Scope::FromAll(_)) {
+                return None;
+            }
             let failures = counts.get(&scope)?;
             let pause = patience.pause(failures.count)?;
             pause.checked_sub(now.saturating_duration_since(failures.last)).filter(|left| !left.is_zero())
@@ -74,8 +87,23 @@ impl Backoff {
     }
 
     /// A password was right: its user is at home in this network.
-    pub(super) fn succeeded(&self, user: &str, peer: Option<IpAddr>) {
+    pub(super) fn succeeded(&self, user: &str, peer: Option<IpAddr>, now: Instant) {
         self.counts.lock().remove(&Scope::FromOne(user.to_owned(), network(peer)));
+        let home = (user.to_owned(), network(peer));
+        let mut homes = self.homes.lock();
+        if homes.len() >= HOMES_MAX && !homes.contains_key(&home) {
+            let oldest = homes.iter().min_by_key(|(_, last)| **last).map(|(home, _)| home.clone());
+            if let Some(oldest) = oldest {
+                homes.remove(&oldest);
+            }
+        }
+        homes.insert(home, now);
+    }
+
+    fn is_home(&self, user: &str, peer: Option<IpAddr>, now: Instant) -> bool {
+        let homes = self.homes.lock();
+        let last = homes.get(&(user.to_owned(), network(peer)));
+        last.is_some_and(|last| now.saturating_duration_since(*last) <= HOME_MEMORY)
     }
 }
 
@@ -143,7 +171,7 @@ mod tests {
             backoff.failed("ann", HOME, now);
         }
         assert!(backoff.pause("ann", HOME, now).is_some());
-        backoff.succeeded("ann", HOME);
+        backoff.succeeded("ann", HOME, now);
         assert_eq!(backoff.pause("ann", HOME, now), None);
         for _ in 0..5 {
             backoff.failed("ann", HOME, now);
@@ -164,6 +192,28 @@ mod tests {
         let one: IpAddr = "2001:db8::1".parse().unwrap();
         let other: IpAddr = "2001:db8::ffff".parse().unwrap();
         assert_eq!(network(Some(one)), network(Some(other)));
+    }
+
+    #[test]
+    fn guessing_elsewhere_does_not_shut_out_a_user_who_is_at_home() {
+        let (backoff, now) = (Backoff::default(), Instant::now());
+        backoff.succeeded("ann", HOME, now);
+        for last in 0..40 {
+            backoff.failed("ann", Some(Ipv4Addr::new(10, 0, 1, last).into()), now);
+        }
+        assert_eq!(backoff.pause("ann", HOME, now), None);
+        assert!(backoff.pause("ann", AWAY, now).is_some());
+        for _ in 0..4 {
+            backoff.failed("ann", HOME, now);
+        }
+        assert!(backoff.pause("ann", HOME, now).is_some(), "failures at home count");
+        let later = now + HOME_MEMORY + Duration::from_secs(1);
+        assert!(!backoff.is_home("ann", HOME, later));
+        for user in 0..HOMES_MAX + 50 {
+            backoff.succeeded(&format!("user {user}"), AWAY, now + Duration::from_secs(1));
+        }
+        assert_eq!(backoff.homes.lock().len(), HOMES_MAX);
+        assert!(!backoff.is_home("ann", HOME, now), "the oldest is forgotten first");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::sessions::Sessions;
 use crate::tls::Peer;
 
 const HANDSHAKE: &str = "/Handshake";
+/// The largest message of a caller of whom nothing is known yet, in bytes: a name and a password.
+const STRANGERS_BYTES_MAX: usize = 16 * 1024;
 
 /// The service behind its door.
 #[derive(Clone)]
@@ -61,7 +63,7 @@ impl Service<Request<Body>> for Gate {
         Box::pin(async move {
             match auth.identify(credentials, &peer, &sessions).await {
                 Ok(identity) => drop(request.extensions_mut().insert(identity)),
-                Err(_) if may_follow => {}
+                Err(_) if may_follow => service = service.max_decoding_message_size(STRANGERS_BYTES_MAX),
                 Err(refusal) => {
                     audit::refused(&refusal, &peer);
                     return Ok(refusal.status().into_http());

@@ -67,15 +67,13 @@ impl Passwords {
 
     /// Reads the file again if it has changed. One that is wrong changes nothing.
     pub(super) fn reload(&self) {
-        if !self.watched.have_changed() {
-            return;
-        }
-        match Users::read(&self.file) {
-            Ok(users) => {
+        match self.watched.read_again(|| Users::read(&self.file)) {
+            None => {}
+            Some(Ok(users)) => {
                 *self.known.users.write() = Arc::new(users);
                 tracing::info!(file = %self.file.display(), "the users' file was read again");
             }
-            Err(error) => tracing::error!(error, "the users' file cannot be read; the users stay as they were"),
+            Some(Err(error)) => tracing::error!(error, "the users' file cannot be read; the users stay as they were"),
         }
     }
 
@@ -139,7 +137,7 @@ impl Known {
             self.backoff.failed(&user, peer, Instant::now());
             return Err(Refusal::WrongPassword { user });
         };
-        self.backoff.succeeded(&user, peer);
+        self.backoff.succeeded(&user, peer, Instant::now());
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.retain(|_, known| known.is_fresh());

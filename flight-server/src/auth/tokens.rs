@@ -44,15 +44,13 @@ impl Tokens {
 
     /// Reads the files again if they have changed. If one is wrong, all stays as it was.
     pub(super) fn reload(&self) {
-        if !self.watched.have_changed() {
-            return;
-        }
-        match entries(&self.settings) {
-            Ok(entries) => {
+        match self.watched.read_again(|| entries(&self.settings)) {
+            None => {}
+            Some(Ok(entries)) => {
                 *self.entries.write() = entries;
                 tracing::info!("the tokens' files were read again");
             }
-            Err(error) => tracing::error!(error, "a token's file cannot be read; the tokens stay as they were"),
+            Some(Err(error)) => tracing::error!(error, "a token's file cannot be read; the tokens stay as they were"),
         }
     }
 

@@ -72,7 +72,7 @@ impl Inner {
                 Ok(reply(Some(result.as_any().encode_to_vec())))
             }
             "SetSessionOptions" => self.set_options(bare(&action)?, caller).await,
-            "GetSessionOptions" => Ok(reply(Some(options(caller).encode_to_vec()))),
+            "GetSessionOptions" => Ok(reply(Some(self.options(caller).await?.encode_to_vec()))),
             "CloseSession" => Ok(self.close_session(caller)),
             "BeginTransaction" | "EndTransaction" | "BeginSavepoint" | "EndSavepoint" => {
                 Err(unimplemented("transactions are not supported: each statement is atomic by itself"))
@@ -181,6 +181,23 @@ impl Inner {
         self.engine.query(&sql, session).await.map(|_| ()).map_err(|error| option_error(&error))
     }
 
+    /// What the session has chosen. The server's default catalog is not there for those who do not see it.
+    async fn options(&self, caller: &Caller) -> Result<GetSessionOptionsResult, Status> {
+        let session = &caller.session;
+        let access = self.engine.access(session).await.map_err(|error| engine_status(&error, None))?;
+        let catalog = session.catalog().filter(|catalog| access.sees_catalog(catalog));
+        let named = [(CATALOG, catalog), (SCHEMA, session.schema())];
+        let mut result = GetSessionOptionsResult::default();
+        for (name, value) in named {
+            // A driver that asks for the current catalog takes a missing option for a failure.
+            result.session_options.insert(name.to_owned(), value.unwrap_or_default().as_str().into());
+        }
+        for (name, value) in session.settings() {
+            result.session_options.insert(name, value.as_str().into());
+        }
+        Ok(result)
+    }
+
     fn close_session(&self, caller: &Caller) -> Reply {
         self.prepared.close_all_of(&caller.session);
         self.sessions.close(caller);
@@ -197,21 +214,6 @@ fn option_error(error: &polynya_engine::Error) -> OptionErrorValue {
         polynya_engine::Error::Internal(_) => OptionErrorValue::Error,
         _ => OptionErrorValue::InvalidValue,
     }
-}
-
-/// What the session has chosen.
-fn options(caller: &Caller) -> GetSessionOptionsResult {
-    let session = &caller.session;
-    let named = [(CATALOG, session.catalog()), (SCHEMA, session.schema())];
-    let mut result = GetSessionOptionsResult::default();
-    for (name, value) in named {
-        // A driver that asks for the current catalog takes a missing option for a failure.
-        result.session_options.insert(name.to_owned(), value.unwrap_or_default().as_str().into());
-    }
-    for (name, value) in session.settings() {
-        result.session_options.insert(name, value.as_str().into());
-    }
-    result
 }
 
 fn reply(body: Option<Vec<u8>>) -> Reply {

@@ -13,8 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use polynya_engine::Parameters;
 use tonic::{Code, Status, Streaming};
 
-use super::Inner;
-use super::uploads::{decoded, messages};
+use super::{Inner, uploads};
 use crate::prepared::Prepared;
 use crate::status::{engine_status, invalid, malformed, status};
 use crate::wire::{sliced_bytes, wire_schema};
@@ -60,12 +59,12 @@ impl Inner {
 /// All rows in one batch; none if there is no schema or if it has no columns.
 async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) -> Result<Option<RecordBatch>, Status> {
     let mut bytes = 0;
-    let bounded = messages(first, rest).map(move |message| {
+    let bounded = uploads::messages(first, rest).map(move |message| {
         let message = message?;
         bytes += message.data_header.len() + message.data_body.len();
-        if bytes > bytes_max { Err(FlightError::Tonic(Box::new(too_much(bytes_max)))) } else { Ok(message) }
+        if bytes > bytes_max { Err(too_much(bytes_max)) } else { Ok(message) }
     });
-    let mut payloads = decoded(bounded);
+    let mut payloads = uploads::decoded(bounded, bytes_max);
     let schema = match payloads.try_next().await.map_err(refused)? {
         None => return Ok(None),
         Some(DecodedPayload::Schema(schema)) => schema,

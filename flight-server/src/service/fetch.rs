@@ -2,10 +2,13 @@
 //!
 //! A result ends with a batch of no rows whose `app_metadata` is the query's account as JSON. A message without a batch
 //! would carry it as well, but several clients (arrow-rs among them) refuse messages without an IPC header, while all
-//! read empty batches. Dropping the stream stops the query.
+//! read empty batches. Dropping the stream stops the query, and so does cancelling it, at once: a client that does not read
+//! would otherwise keep what a cancelled query holds.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -15,6 +18,7 @@ use arrow_flight::error::FlightError;
 use arrow_ipc::writer::IpcWriteOptions;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use polynya_engine::{QueryContext, RowStream, WireOptions};
 use prost::Message;
 use tonic::{Code, Status};
@@ -38,15 +42,21 @@ pub(super) fn rows(
     let context = rows.context();
     let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context), options.message_bytes_max);
     let written = write_options(options.compression).map_err(|error| arrow_status(&error, Some(context.id())))?;
+    let messages = encoded(batches, &schema, written);
+    let held = Arc::new(Mutex::new(Held { messages: Some(messages), _running: Some(running) }));
+    let to_stop = Arc::clone(&held);
+    fetching.on_cancel(move || {
+        let held = std::mem::take(&mut *to_stop.lock());
+        drop(held);
+    });
     let fetch = Fetch {
-        messages: Some(encoded(batches, &schema, written)),
+        held,
         closing: VecDeque::new(),
         message_bytes_max: options.message_bytes_max,
         schema,
         context,
         outcome: Outcome::Abandoned,
         fetching,
-        _running: running,
     };
     let stream = stream::unfold(fetch, |mut fetch| async move {
         let item = fetch.next().await?;
@@ -115,10 +125,17 @@ fn encoded(
 /// A result's messages, made as they are taken.
 type Messages = BoxStream<'static, Result<FlightData, FlightError>>;
 
-/// A result being sent.
-struct Fetch {
+/// What a result holds while it is sent. Whoever cancels it takes all of it.
+#[derive(Default)]
+struct Held {
     /// The rows; gone, and the query with them, once the result has ended in any way.
     messages: Option<Messages>,
+    _running: Option<ActivityGuard>,
+}
+
+/// A result being sent.
+struct Fetch {
+    held: Arc<Mutex<Held>>,
     /// What is left to send after the rows.
     closing: VecDeque<FlightData>,
     message_bytes_max: u64,
@@ -126,7 +143,6 @@ struct Fetch {
     context: Arc<QueryContext>,
     outcome: Outcome,
     fetching: Fetching,
-    _running: ActivityGuard,
 }
 
 /// How a result ended.
@@ -141,7 +157,15 @@ enum Outcome {
 
 impl Fetch {
     async fn next(&mut self) -> Option<Result<FlightData, Status>> {
-        let Some(messages) = self.messages.as_mut() else { return self.closing.pop_front().map(Ok) };
+        if self.outcome != Outcome::Abandoned {
+            return self.closing.pop_front().map(Ok);
+        }
+        let held = Arc::clone(&self.held);
+        let next_message = poll_fn(|cx| match &mut held.lock().messages {
+            Some(messages) => messages.poll_next_unpin(cx),
+            // Cancelled, which the other branch tells.
+            None => Poll::Pending,
+        });
         let next = tokio::select! {
             biased;
             () = self.fetching.cancelled.cancelled() => {
@@ -149,7 +173,7 @@ impl Fetch {
                 let id = self.context.id();
                 return Some(Err(status(Code::Cancelled, "57014", "the query was cancelled", Some(id))));
             }
-            next = messages.next() => next,
+            next = next_message => next,
         };
         match next {
             Some(Ok(message)) if message.encoded_len() as u64 > self.message_bytes_max => {
@@ -174,7 +198,9 @@ impl Fetch {
 
     fn end(&mut self, outcome: Outcome) {
         self.outcome = outcome;
-        self.messages = None;
+        // Dropped without the lock: it may take a while.
+        let messages = self.held.lock().messages.take();
+        drop(messages);
     }
 
     /// The closing messages: no rows, and with the last what the query has used. Where dictionaries are sent, those of
@@ -227,5 +253,8 @@ impl Drop for Fetch {
             files_pruned = stats.files_pruned,
             "a query ended"
         );
+        // What could stop it holds it as well.
+        let held = std::mem::take(&mut *self.held.lock());
+        drop(held);
     }
 }

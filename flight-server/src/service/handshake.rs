@@ -3,16 +3,22 @@
 //! Credentials come as a header, or from old clients as a `BasicAuth` message. A handshake with a token, as ODBC's driver
 //! sends it, gives the same token back. Where nobody is asked, everybody gets one.
 
+use std::time::Duration;
+
 use arrow_flight::{HandshakeRequest, HandshakeResponse};
 use bytes::Bytes;
 use futures::StreamExt;
 use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Response, Status, Streaming};
+use tonic::{Code, Extensions, Response, Status, Streaming};
 
 use super::{Inner, ServerStream};
 use crate::auth::{Credentials, Identity, Refusal, logged_in, refused};
 use crate::sessions::set_cookie;
+use crate::status::status;
 use crate::tls::Peer;
+
+/// How long a caller may take to send what shows who it is.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Inner {
     /// See the module.
@@ -23,7 +29,7 @@ impl Inner {
         mut requests: Streaming<HandshakeRequest>,
     ) -> Result<Response<ServerStream<HandshakeResponse>>, Status> {
         // Old clients send their credentials as a message and wait; new ones send only headers and close.
-        let first = requests.message().await?;
+        let first = tokio::time::timeout(PATIENCE, requests.message()).await.map_err(|_| too_slow())??;
         let peer = extensions.get::<Peer>().cloned().unwrap_or_default();
         let identity = match extensions.get::<Identity>() {
             Some(identity) => identity.clone(),
@@ -66,4 +72,8 @@ impl Inner {
             refusal.status()
         })
     }
+}
+
+fn too_slow() -> Status {
+    status(Code::DeadlineExceeded, "28000", "the handshake's message did not come in time", None)
 }

@@ -1,5 +1,6 @@
 //! Bulk ingest: CommandStatementIngest's rows into one table.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::decode::DecodedPayload;
@@ -9,14 +10,18 @@ use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 use polynya_engine::{Error, IngestMode, Session, TableName};
 use tonic::{Status, Streaming};
 
-use super::uploads::{decoded, messages};
-use super::{Inner, no_transaction};
+use super::{Inner, no_transaction, uploads};
 use crate::sessions::Caller;
-use crate::status::{engine_status, flight_status, invalid, unimplemented};
+use crate::status::{chain, engine_status, flight_status, invalid, unimplemented};
+
+/// A compressed message may grow so many times beyond what a message may have.
+const GROWTH_MAX: usize = 16;
+/// Rows that are taken on at once. Columns that a message leaves out, or that hold nothing, get their values now.
+const PIECE_ROWS: usize = 64 * 1024;
 
 impl Inner {
     /// Streams the rows into the table; how many there were.
@@ -34,10 +39,10 @@ impl Inner {
         let mode = mode(command.table_definition_options.as_ref())?;
         let table = self.ingest_target(&command, &caller.session)?;
         let _running = self.activity.start_statement()?;
-        let rows = rows(first, rest).await?;
+        let rows = rows(first, rest, self.bound_bytes_max.saturating_mul(GROWTH_MAX)).await?;
         let stored = self.engine.ingest(&table, mode, rows, &caller.session).await;
         let stored = stored.map_err(|error| engine_status(&error, None))?;
-        tracing::info!(table = %table, rows = stored, "an ingest finished");
+        tracing::info!(table = table.to_string(), rows = stored, "an ingest finished");
         Ok(i64::try_from(stored).unwrap_or(i64::MAX))
     }
 
@@ -76,8 +81,12 @@ fn mode(options: Option<&TableDefinitionOptions>) -> Result<IngestMode, Status> 
 }
 
 /// The rows as the engine takes them. The schema comes first, so that its absence is the client's error, not the engine's.
-async fn rows(first: FlightData, rest: Streaming<FlightData>) -> Result<SendableRecordBatchStream, Status> {
-    let mut payloads = decoded(messages(first, rest));
+async fn rows(
+    first: FlightData,
+    rest: Streaming<FlightData>,
+    unpacked_bytes_max: usize,
+) -> Result<SendableRecordBatchStream, Status> {
+    let mut payloads = uploads::decoded(uploads::messages(first, rest), unpacked_bytes_max);
     let schema: SchemaRef = match payloads.try_next().await.map_err(flight_status)? {
         Some(DecodedPayload::Schema(schema)) => schema,
         _ => return Err(invalid("the rows to ingest do not begin with a schema")),
@@ -90,11 +99,24 @@ async fn rows(first: FlightData, rest: Streaming<FlightData>) -> Result<Sendable
                 DecodedPayload::Schema(_) => Err(FlightError::ProtocolError("a second schema".to_owned())),
             })
         })
-        .map_err(|error| match error {
-            FlightError::Tonic(_) => DataFusionError::External(Box::new(error)),
-            damage => Error::Data(format!("the rows to ingest are not valid Arrow data: {damage}")).into(),
-        });
+        .map_ok(|batch| stream::iter(pieces(&batch).into_iter().map(Ok::<_, FlightError>)))
+        .try_flatten()
+        .map_err(unreadable);
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+}
+
+/// Whatever is wrong with the rows is the client's error.
+fn unreadable(error: FlightError) -> DataFusionError {
+    let why = match &error {
+        FlightError::Tonic(status) => status.message().to_owned(),
+        other => chain(other),
+    };
+    Error::Invalid(format!("the rows to ingest cannot be read: {why}")).into()
+}
+
+fn pieces(batch: &RecordBatch) -> Vec<RecordBatch> {
+    let rows = batch.num_rows();
+    (0..rows).step_by(PIECE_ROWS).map(|begin| batch.slice(begin, PIECE_ROWS.min(rows - begin))).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
-//! Arrow data that clients send, read with care: Arrow's reader trusts its input in places.
+//! What clients upload: checked before Arrow's decoder sees it.
 //!
-//! In: DoPut's messages. Out: their schema, dictionaries and rows. Checked before Arrow reads a message: buffers lie
-//! within it, columns have a sane number of rows, and what compressed buffers claim to hold is bounded. What Arrow panics
-//! at all the same is an error like any other damage.
+//! In: DoPut's messages. Out: their schema and their rows.
+//!
+//! A message says how many rows it has, and each of its compressed buffers how long it will be. The decoder, and what comes
+//! after it, make room for what is said, and memory that is not there ends the process: so lengths that cannot be true, or
+//! are true and too much, are refused here, as the client's error. What else is wrong with a message is the decoder's to say; what it panics at is an
+//! error like any other damage.
 
 use std::panic::AssertUnwindSafe;
 
@@ -12,147 +15,143 @@ use arrow_flight::error::FlightError;
 use arrow_ipc::{MessageHeader, RecordBatch, root_as_message};
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
-/// Rows of one message. Columns of NULL have rows without bytes.
-const ROWS_MAX: i64 = 1 << 24;
-/// Bytes that the compressed buffers of one message may hold.
-const UNPACKED_BYTES_MAX: i64 = 1 << 30;
-/// A compressed buffer begins with its uncompressed length, or this if it is not compressed after all.
-const NOT_COMPRESSED: i64 = -1;
+use crate::status::{invalid, status};
+
+/// Rows of one message. More than this fit into none of 64 MiB unless they hold next to nothing.
+const ROWS_MAX: u64 = 1 << 24;
+/// A compressed buffer begins with its length.
+const LENGTH_BYTES: usize = 8;
 
 /// The messages of one DoPut that carry data.
 pub(super) fn messages(
     first: FlightData,
     rest: Streaming<FlightData>,
-) -> impl Stream<Item = Result<FlightData, FlightError>> + Send + 'static {
-    stream::iter([Ok(first)])
-        .chain(rest)
-        .try_filter(|message| std::future::ready(!message.data_header.is_empty()))
-        .map_err(|status: Status| FlightError::Tonic(Box::new(status)))
+) -> impl Stream<Item = Result<FlightData, Status>> + Send + 'static {
+    stream::iter([Ok(first)]).chain(rest).try_filter(|message| std::future::ready(!message.data_header.is_empty()))
 }
 
-/// What the messages hold. Ends after an error.
+/// What the messages hold, each of at most `bytes_max` once it is unpacked. Ends after an error.
 pub(super) fn decoded(
-    messages: impl Stream<Item = Result<FlightData, FlightError>> + Send + 'static,
+    messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
+    bytes_max: usize,
 ) -> BoxStream<'static, Result<DecodedPayload, FlightError>> {
-    let checked = messages.map(|message| {
-        let message = message?;
-        check(&message).map_err(FlightError::DecodeError)?;
-        Ok(message)
+    let checked = messages.map(move |message| {
+        let checked = message.and_then(|message| check(&message, bytes_max).map(|()| message));
+        checked.map_err(|status| FlightError::Tonic(Box::new(status)))
     });
-    let payloads = FlightDataDecoder::new(checked);
-    let read = stream::unfold(Some(payloads), |payloads| async move {
+    let read = stream::unfold(Some(FlightDataDecoder::new(checked)), |payloads| async move {
         let mut payloads = payloads?;
         match AssertUnwindSafe(payloads.try_next()).catch_unwind().await {
             Ok(Ok(decoded)) => decoded.map(|decoded| (Ok(decoded.payload), Some(payloads))),
             Ok(Err(error)) => Some((Err(error), None)),
-            Err(_) => Some((Err(damaged("it cannot be read")), None)),
+            Err(_) => Some((Err(FlightError::DecodeError("they are not valid Arrow data".to_owned())), None)),
         }
     });
     read.boxed()
 }
 
-fn damaged(why: &str) -> FlightError {
-    FlightError::DecodeError(why.to_owned())
-}
-
-/// Whether a message keeps to its own bounds.
-fn check(message: &FlightData) -> Result<(), String> {
-    let root = root_as_message(&message.data_header).map_err(|error| error.to_string())?;
-    let batch = match root.header_type() {
-        MessageHeader::RecordBatch => root.header_as_record_batch(),
-        MessageHeader::DictionaryBatch => root.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()),
-        _ => return Ok(()),
+/// Refuses a message of more rows than one may have, or whose compressed buffers would grow beyond `bytes_max` together.
+fn check(message: &FlightData, bytes_max: usize) -> Result<(), Status> {
+    let Ok(header) = root_as_message(&message.data_header) else { return Ok(()) };
+    let batch = match header.header_type() {
+        MessageHeader::RecordBatch => header.header_as_record_batch(),
+        MessageHeader::DictionaryBatch => header.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()),
+        _ => None,
     };
-    let batch = batch.ok_or_else(|| "a batch has no rows".to_owned())?;
-    check_rows(&batch)?;
-    check_buffers(&batch, &message.data_body)
-}
-
-fn check_rows(batch: &RecordBatch<'_>) -> Result<(), String> {
-    let nodes = batch.nodes().into_iter().flatten();
-    let columns = nodes.flat_map(|node| [node.length(), node.null_count()]);
-    let mut counts = std::iter::once(batch.length()).chain(columns);
-    match counts.find(|count| !(0..=ROWS_MAX).contains(count)) {
-        Some(count) => Err(format!("a batch of {count} rows; at most {ROWS_MAX} are taken at once: send smaller ones")),
-        None => Ok(()),
+    let Some(batch) = batch else { return Ok(()) };
+    let bytes = match batch.compression() {
+        Some(_) => unpacked_bytes(&batch, &message.data_body),
+        None => message.data_body.len() as u64,
+    };
+    if bytes > bytes_max as u64 {
+        let message = format!(
+            "a message would have {bytes} bytes once it is unpacked, and may have {bytes_max} (a multiple of the setting \
+             server.max_message_bytes): send fewer rows in a message"
+        );
+        return Err(status(Code::ResourceExhausted, "54000", message, None));
     }
-}
-
-fn check_buffers(batch: &RecordBatch<'_>, body: &[u8]) -> Result<(), String> {
-    let mut unpacked = 0_i64;
-    for buffer in batch.buffers().into_iter().flatten() {
-        let (start, length) = (usize::try_from(buffer.offset()), usize::try_from(buffer.length()));
-        let (Ok(start), Ok(length)) = (start, length) else { return Err("a buffer of negative length".to_owned()) };
-        let bytes = start.checked_add(length).and_then(|end| body.get(start..end));
-        let bytes = bytes.ok_or_else(|| format!("a buffer of {length} bytes lies outside of its message"))?;
-        if batch.compression().is_none() || bytes.is_empty() {
-            continue;
-        }
-        let claimed = bytes.first_chunk().map(|claimed| i64::from_le_bytes(*claimed));
-        unpacked = match claimed {
-            Some(NOT_COMPRESSED) => unpacked,
-            Some(claimed @ 0..) => unpacked.saturating_add(claimed),
-            _ => return Err("a compressed buffer does not say how long it is".to_owned()),
-        };
-        if unpacked > UNPACKED_BYTES_MAX {
-            return Err(format!("a compressed batch of more than {UNPACKED_BYTES_MAX} bytes: send smaller ones"));
-        }
+    // Values take a bit at least, but for those of types that hold nothing, such as Null.
+    let length_max = ROWS_MAX.max(bytes.saturating_mul(8));
+    let mut lengths = batch.nodes().into_iter().flat_map(|nodes| nodes.iter()).map(|node| node.length());
+    let is_possible = |length: i64, max: u64| u64::try_from(length).is_ok_and(|length| length <= max);
+    if !is_possible(batch.length(), ROWS_MAX) || !lengths.all(|length| is_possible(length, length_max)) {
+        return Err(invalid(format!("a message may have {ROWS_MAX} rows, and this one says that it has more")));
     }
     Ok(())
+}
+
+/// What the buffers of a batch say that they will have once they are unpacked.
+fn unpacked_bytes(batch: &RecordBatch<'_>, body: &[u8]) -> u64 {
+    let buffers = batch.buffers().into_iter().flat_map(|buffers| buffers.iter());
+    let said = buffers.map(|buffer| {
+        let packed = u64::try_from(buffer.length()).unwrap_or(u64::MAX);
+        let begin = usize::try_from(buffer.offset()).ok();
+        let length = begin.and_then(|begin| body.get(begin..begin.checked_add(LENGTH_BYTES)?));
+        let length = length.and_then(|length| Some(i64::from_le_bytes(length.try_into().ok()?)));
+        match length {
+            _ if packed < LENGTH_BYTES as u64 => 0,
+            Some(length) => u64::try_from(length).unwrap_or(packed),
+            // The decoder says what is wrong with it.
+            None => 0,
+        }
+    });
+    said.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch as Rows};
+    use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
     use arrow_flight::encode::FlightDataEncoderBuilder;
     use arrow_ipc::CompressionType;
     use arrow_ipc::writer::IpcWriteOptions;
 
     use super::*;
 
-    async fn sent(compression: Option<CompressionType>) -> Vec<FlightData> {
-        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
-        let rows = Rows::try_from_iter([("id", ids)]).unwrap();
+    const MIB: usize = 1 << 20;
+
+    async fn messages(column: ArrayRef, compression: Option<CompressionType>) -> Vec<FlightData> {
+        let batch = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).unwrap();
         let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
-        let encoder = FlightDataEncoderBuilder::new().with_options(options).build(stream::iter([Ok(rows)]));
-        encoder.try_collect().await.unwrap()
+        let encoder = FlightDataEncoderBuilder::new().with_options(options).with_max_flight_data_size(usize::MAX);
+        encoder.build(futures::stream::iter([Ok(batch)])).try_collect().await.unwrap()
     }
 
-    async fn read(messages: Vec<FlightData>) -> Result<usize, FlightError> {
-        let payloads: Vec<_> = decoded(stream::iter(messages.into_iter().map(Ok))).try_collect().await?;
-        let rows = payloads.iter().map(|payload| match payload {
-            DecodedPayload::RecordBatch(batch) => batch.num_rows(),
-            _ => 0,
-        });
-        Ok(rows.sum())
+    fn refused(messages: &[FlightData], bytes_max: usize) -> Option<Code> {
+        messages.iter().find_map(|message| check(message, bytes_max).err()).map(|status| status.code())
     }
 
     #[tokio::test]
-    async fn whole_messages_are_read_and_cut_ones_refused() {
+    async fn honest_messages_pass_up_to_the_limit() {
+        let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; MIB]));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["the same again"; 10_000]));
         for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
-            let messages = sent(compression).await;
-            assert_eq!(read(messages.clone()).await.unwrap(), 1000, "{compression:?}");
-            let mut cut = messages;
-            let body = &mut cut.last_mut().unwrap().data_body;
-            body.truncate(body.len() / 2);
-            let error = read(cut).await.unwrap_err().to_string();
-            assert!(error.contains("lies outside of its message"), "{error}");
+            let messages = messages(Arc::clone(&zeros), compression).await;
+            assert_eq!(refused(&messages, 9 * MIB), None, "{compression:?}");
+            assert_eq!(refused(&messages, 7 * MIB), Some(Code::ResourceExhausted), "{compression:?}");
+            let messages = self::messages(Arc::clone(&texts), compression).await;
+            assert_eq!(refused(&messages, MIB), None, "{compression:?}");
         }
+        let nothing: ArrayRef = Arc::new(NullArray::new(1000));
+        assert_eq!(refused(&messages(nothing, None).await, MIB), None);
     }
 
     #[tokio::test]
-    async fn a_small_message_cannot_claim_to_be_large() {
-        let mut messages = sent(Some(CompressionType::LZ4_FRAME)).await;
-        let body = &mut messages.last_mut().unwrap().data_body;
-        let mut bytes = body.to_vec();
-        let at = bytes.windows(8).position(|claimed| claimed == 8000_i64.to_le_bytes()).unwrap();
-        bytes[at..at + 8].copy_from_slice(&(1_i64 << 50).to_le_bytes());
-        *body = bytes.into();
-        let error = read(messages).await.unwrap_err().to_string();
-        assert!(error.contains("a compressed batch of more than"), "{error}");
+    async fn lengths_that_are_not_true_are_refused() {
+        let rows: ArrayRef = Arc::new(NullArray::new(1 << 45));
+        assert_eq!(refused(&messages(rows, None).await, MIB), Some(Code::InvalidArgument));
+
+        let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; MIB]));
+        let mut messages = messages(zeros, Some(CompressionType::LZ4_FRAME)).await;
+        let message = messages.last_mut().unwrap();
+        let true_length = (8 * MIB as u64).to_le_bytes();
+        let mut body = message.data_body.to_vec();
+        let at = body.windows(LENGTH_BYTES).position(|bytes| bytes == true_length).unwrap();
+        body[at..at + LENGTH_BYTES].copy_from_slice(&(1u64 << 46).to_le_bytes());
+        message.data_body = body.into();
+        assert_eq!(refused(&messages, 1024 * MIB), Some(Code::ResourceExhausted));
     }
 }

@@ -11,8 +11,8 @@ use figment::{Error, Metadata, Profile, Provider};
 
 const PREFIX: &str = "POLYNYA__";
 
-/// The variables that are settings.
-#[derive(Debug, Clone, Default)]
+/// The variables that are settings. Has no `Debug`: there are secrets among them.
+#[derive(Clone, Default)]
 pub(super) struct Environment {
     settings: Dict,
 }
@@ -64,11 +64,11 @@ fn insert(settings: &mut Dict, path: &[String], value: Value) {
     }
 }
 
-/// Switches and whole numbers are recognised; everything else is text.
+/// Switches and whole numbers are recognised; everything else is text, also digits that a number would not have, such as 007.
 fn scalar(text: &str) -> Value {
     match (text.parse::<bool>(), text.parse::<i64>()) {
         (Ok(switch), _) => Value::from(switch),
-        (_, Ok(number)) => Value::from(number),
+        (_, Ok(number)) if number.to_string() == text => Value::from(number),
         _ => Value::from(text),
     }
 }

@@ -1,4 +1,4 @@
-//! Merges the sources of settings, and words what is wrong with them.
+//! Merges the sources of settings, and words what is wrong with them: without what may be a secret.
 
 use std::path::Path;
 
@@ -82,6 +82,10 @@ fn word_one(error: &figment::Error) -> String {
             let top: &[&str] = if path.len() == 1 { &OURS } else { &[] };
             unknown(key, known.iter().copied().chain(top.iter().copied()))
         }
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) if may_be_secret(&path) => {
+            format!("the value, which is not shown here, is not what is expected: {expected}")
+        }
+        Kind::Message(message) => without_quotation(message),
         other => other.to_string(),
     };
     let place = error.metadata.as_ref().map_or_else(String::new, |metadata| match &metadata.source {
@@ -92,6 +96,22 @@ fn word_one(error: &figment::Error) -> String {
         return format!("the settings cannot be read{place}: {message}");
     }
     format!("setting {}{place}: {message}", path.join("."))
+}
+
+/// Whether the value of a setting must not be shown. Errs on the side of hiding.
+fn may_be_secret(path: &[String]) -> bool {
+    let words = ["secret", "token", "password", "credential", "key", "sas", "header", "database", "uri"];
+    path.iter().any(|part| words.iter().any(|word| part.to_lowercase().contains(word)))
+}
+
+/// What the file's parser says, on one line, without the line of the file that it shows: a secret may be in that.
+fn without_quotation(message: &str) -> String {
+    let is_shown = |line: &&str| {
+        let after_number = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
+        after_number.trim_start().starts_with('|')
+    };
+    let said = message.lines().filter(|line| !is_shown(line)).map(str::trim);
+    said.collect::<Vec<_>>().join(": ")
 }
 
 /// What to write instead of a key that nothing reads.

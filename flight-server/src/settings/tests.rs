@@ -144,3 +144,36 @@ fn traces_go_to_an_address_and_others_are_refused_by_name() {
         assert!(error.contains("setting server.otlp_sample_ratio") && error.contains("between 0 and 1"), "{error}");
     }
 }
+
+#[test]
+fn what_is_wrong_is_told_without_secrets() {
+    let shown = |toml: &str| {
+        let error = refused(toml);
+        assert!(!error.contains("hunter2") && !error.contains("4242424242424242"), "{error}");
+        error
+    };
+    // Where the file is no TOML, its parser shows the line.
+    let error = shown("[server]\n[catalog.lake]\ntype = \"sql\"\n\"s3.secret-access-key\" = \"hunter2\n");
+    assert!(error.contains("cannot be read") && error.contains("line 4"), "{error}");
+    let error = shown("[workers]\nsecret = [\"hunter2\"]\n");
+    assert!(error.contains("setting workers.secret"), "{error}");
+    let error = shown("[control]\ndatabase = 4242424242424242\n");
+    assert!(error.contains("setting control.database") && error.contains("not shown"), "{error}");
+    let error = shown("[auth.token.boards]\nsha256 = 4242424242424242\n");
+    assert!(error.contains("auth.token.boards.sha256"), "{error}");
+    shown("[catalog.lake]\ntype = \"rest\"\ntoken = [\"hunter2\"]\n");
+    // Other values are repeated, so that they are found.
+    assert!(refused("[server]\nsessions_max = \"many\"\n").contains("many"));
+}
+
+#[test]
+fn secrets_of_digits_are_kept_as_they_are_written() {
+    let environment = [("POLYNYA__WORKERS__SECRET", "4242424242424242")];
+    let digits = load("", &environment, &Overrides::default()).unwrap().engine.workers.secret;
+    let environment = [("POLYNYA__WORKERS__SECRET", "0042424242424242")];
+    let zeros = load("", &environment, &Overrides::default()).unwrap().engine.workers.secret;
+    let text = |secret: &str| load(&format!("[workers]\nsecret = \"{secret}\"\n"), &[], &Overrides::default()).unwrap();
+    assert_eq!(digits, text("4242424242424242").engine.workers.secret);
+    assert_eq!(zeros, text("0042424242424242").engine.workers.secret);
+    assert!(digits.is_strong() && zeros.is_strong() && digits != zeros);
+}

@@ -69,15 +69,13 @@ impl Tls {
 
     /// Files that do not fit together, such as a new certificate whose key is still to come, change nothing.
     fn reload(&self) {
-        if !self.watched.have_changed() {
-            return;
-        }
-        match config(&self.settings) {
-            Ok(config) => {
+        match self.watched.read_again(|| config(&self.settings)) {
+            None => {}
+            Some(Ok(config)) => {
                 *self.config.write() = Arc::new(config);
                 tracing::info!("the certificate was read again");
             }
-            Err(error) => tracing::error!(error, "the certificate stays as it was"),
+            Some(Err(error)) => tracing::error!(error, "the certificate stays as it was"),
         }
     }
 }

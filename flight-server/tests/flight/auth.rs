@@ -7,21 +7,27 @@ use std::time::Duration;
 use argon2::{Argon2, PasswordHasher};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandPreparedStatementQuery,
-    CommandStatementUpdate, ProstMessageExt,
+    ActionCancelQueryRequest, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, Any, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas,
+    CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes,
+    CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+    CommandStatementIngest, CommandStatementQuery, CommandStatementSubstraitPlan, CommandStatementUpdate,
+    ProstMessageExt, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, BasicAuth, CancelFlightInfoRequest, Criteria, Empty, FlightData, FlightDescriptor, HandshakeRequest, Ticket,
 };
 use base64::Engine as _;
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 use polynya_flight_server::ServerSettings;
 use polynya_flight_server::settings::{AuthSettings, TokenSettings};
 use prost::Message;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
-use crate::harness::{Harness, assert_refused, connect, statement, text, ticket};
+use crate::cancelling::ENDLESS;
+use crate::harness::{Harness, assert_refused, connect, eventually, statement, text, ticket};
 use crate::issuer::Issuer;
 
 const RPCS: [&str; 10] = [
@@ -35,6 +41,23 @@ const RPCS: [&str; 10] = [
     "DoExchange",
     "DoAction",
     "ListActions",
+];
+/// Flight's actions and Flight SQL's, and one that nobody knows.
+const ACTIONS: [&str; 14] = [
+    "CreatePreparedStatement",
+    "CreatePreparedSubstraitPlan",
+    "ClosePreparedStatement",
+    "CancelFlightInfo",
+    "CancelQuery",
+    "RenewFlightEndpoint",
+    "SetSessionOptions",
+    "GetSessionOptions",
+    "CloseSession",
+    "BeginTransaction",
+    "EndTransaction",
+    "BeginSavepoint",
+    "EndSavepoint",
+    "Unknown",
 ];
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -72,16 +95,16 @@ fn fixed_token(user: &str) -> String {
     format!("the-fixed-token-of-{user}")
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
 /// Writes the users' file, with hashes that are quick to check.
-fn write_users(folder: &Path, users: &[(&str, &str)]) {
+pub(crate) fn write_users(folder: &Path, users: &[(&str, &str)]) {
     let params = argon2::Params::new(64, 1, 1, None).unwrap();
     let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let salt = argon2::password_hash::SaltString::encode_b64(b"salt of the test").unwrap();
@@ -91,7 +114,7 @@ fn write_users(folder: &Path, users: &[(&str, &str)]) {
     std::fs::write(folder.join("users"), users.iter().map(line).collect::<String>()).unwrap();
 }
 
-fn with<T>(message: T, authorization: Option<&str>) -> Request<T> {
+pub(crate) fn with<T>(message: T, authorization: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(authorization) = authorization {
         request.metadata_mut().insert("authorization", authorization.parse().unwrap());
@@ -100,10 +123,10 @@ fn with<T>(message: T, authorization: Option<&str>) -> Request<T> {
 }
 
 async fn call(raw: &mut FlightServiceClient<Channel>, rpc: &str, shown: Option<&str>) -> Result<(), Status> {
-    let messages = || futures::stream::iter([FlightData::default()]);
+    let messages = || stream::iter([FlightData::default()]);
     match rpc {
         "Handshake" => {
-            let requests = futures::stream::iter([HandshakeRequest::default()]);
+            let requests = stream::iter([HandshakeRequest::default()]);
             raw.handshake(with(requests, shown)).await.map(drop)
         }
         "ListFlights" => raw.list_flights(with(Criteria::default(), shown)).await.map(drop),
@@ -154,6 +177,111 @@ async fn every_call_lets_in_who_shows_something_right() {
     }
 }
 
+/// Flight SQL's commands, one that nobody knows, and no command at all.
+fn commands() -> Vec<Vec<u8>> {
+    vec![
+        packed(&CommandGetCatalogs {}),
+        packed(&CommandGetCrossReference::default()),
+        packed(&CommandGetDbSchemas::default()),
+        packed(&CommandGetExportedKeys::default()),
+        packed(&CommandGetImportedKeys::default()),
+        packed(&CommandGetPrimaryKeys::default()),
+        packed(&CommandGetSqlInfo::default()),
+        packed(&CommandGetTableTypes {}),
+        packed(&CommandGetTables::default()),
+        packed(&CommandGetXdbcTypeInfo::default()),
+        packed(&CommandPreparedStatementQuery::default()),
+        packed(&CommandPreparedStatementUpdate::default()),
+        packed(&CommandStatementIngest { table: "t".to_owned(), ..CommandStatementIngest::default() }),
+        packed(&CommandStatementQuery { query: "SELECT 1".to_owned(), transaction_id: None }),
+        packed(&CommandStatementSubstraitPlan::default()),
+        packed(&CommandStatementUpdate { query: "CREATE SCHEMA made".to_owned(), transaction_id: None }),
+        packed(&TicketStatementQuery::default()),
+        Any { type_url: "type.googleapis.com/x.Unknown".to_owned(), value: Vec::new().into() }.encode_to_vec(),
+        b"\xff\xff\xff".to_vec(),
+    ]
+}
+
+fn packed(message: &impl ProstMessageExt) -> Vec<u8> {
+    message.as_any().encode_to_vec()
+}
+
+/// A message of DoPut that carries a command and nothing else.
+fn put(command: Vec<u8>) -> FlightData {
+    FlightData { flight_descriptor: Some(FlightDescriptor::new_cmd(command)), ..FlightData::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_and_no_action_is_looked_at_before_its_caller() {
+    let mut guarded = Guarded::start().await;
+    // What another server takes, whose issuer has the same keys.
+    let mut elsewhere = Guarded::start().await;
+    let handshake = stream::iter([HandshakeRequest::default()]);
+    let login = given(&elsewhere.harness.raw.handshake(with(handshake, Some(&basic("ann", PASSWORD)))).await.unwrap());
+    let signed = bearer(&elsewhere.issuer.token("ann"));
+    for shown in [&login, &signed] {
+        elsewhere.call("GetSchema", Some(shown)).await.unwrap();
+    }
+    let raw = &mut guarded.harness.raw;
+    for shown in [None, Some(login.as_str()), Some(signed.as_str())] {
+        for command in commands() {
+            let descriptor = || FlightDescriptor::new_cmd(command.clone());
+            for refused in [
+                raw.get_flight_info(with(descriptor(), shown)).await.map(drop),
+                raw.get_schema(with(descriptor(), shown)).await.map(drop),
+                raw.poll_flight_info(with(descriptor(), shown)).await.map(drop),
+                raw.do_get(with(Ticket::new(command.clone()), shown)).await.map(drop),
+                raw.do_put(with(stream::iter([put(command.clone())]), shown)).await.map(drop),
+            ] {
+                assert_refused(refused, Code::Unauthenticated, "");
+            }
+        }
+        for action in ACTIONS {
+            let refused = raw.do_action(with(Action::new(action, vec![]), shown)).await.map(drop);
+            assert_refused(refused, Code::Unauthenticated, "");
+        }
+    }
+    let right = bearer(&fixed_token("ann"));
+    for action in ACTIONS {
+        if let Err(status) = raw.do_action(with(Action::new(action, vec![]), Some(&right))).await {
+            assert!(matches!(status.code(), Code::InvalidArgument | Code::Unimplemented), "{action}: {status:?}");
+        }
+    }
+    let schemas = guarded.harness.sql.get_db_schemas(CommandGetDbSchemas::default()).await.unwrap();
+    let messages = guarded.harness.sql.do_get(ticket(&schemas)).await.unwrap();
+    let schemas: Vec<_> = messages.try_collect().await.unwrap();
+    assert!(!text(&schemas).concat().contains("made"), "nobody let in made a schema");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_authorizations_are_none_and_the_old_header_is_checked_as_the_new_one() {
+    let mut guarded = Guarded::start().await;
+    let raw = &mut guarded.harness.raw;
+    let mut twice = with(statement("SELECT 1"), Some(&bearer(&fixed_token("ann"))));
+    twice.metadata_mut().append("authorization", bearer(&fixed_token("bob")).parse().unwrap());
+    assert_refused(raw.get_flight_info(twice).await, Code::Unauthenticated, "more than one");
+    for (token, is_right) in [(fixed_token("ann"), true), ("nobody's".to_owned(), false), (String::new(), false)] {
+        let mut request = with(statement("SELECT 1"), None);
+        request.metadata_mut().insert_bin("auth-token-bin", MetadataValue::from_bytes(token.as_bytes()));
+        match raw.get_flight_info(request).await {
+            Ok(_) => assert!(is_right, "{token}"),
+            Err(status) => assert!(!is_right && status.code() == Code::Unauthenticated, "{token}: {status:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn little_is_read_of_a_caller_who_has_not_said_who_it_is() {
+    let mut guarded = Guarded::start().await;
+    let raw = &mut guarded.harness.raw;
+    for (length, code) in [(5_000, Code::Unauthenticated), (20_000, Code::OutOfRange)] {
+        let payload = BasicAuth { username: "ann".into(), password: "x".repeat(length) }.encode_to_vec().into();
+        let requests = stream::iter([HandshakeRequest { protocol_version: 0, payload }]);
+        let refused = raw.handshake(requests).await.map(drop);
+        assert_refused(refused, code, "");
+    }
+}
+
 /// The user that the server sees.
 async fn user(raw: &mut FlightServiceClient<Channel>, shown: &str) -> Result<String, Status> {
     let sql = "SELECT \"user\" FROM system.queries WHERE state <> 'FINISHED' ORDER BY started_at DESC LIMIT 1";
@@ -175,7 +303,7 @@ async fn the_engine_knows_who_asks() {
 }
 
 /// The bearer token that a handshake gave.
-fn given<T>(response: &Response<T>) -> String {
+pub(crate) fn given<T>(response: &Response<T>) -> String {
     response.metadata().get("authorization").unwrap().to_str().unwrap().to_owned()
 }
 
@@ -183,7 +311,7 @@ fn given<T>(response: &Response<T>) -> String {
 async fn a_password_becomes_a_token_that_lasts_until_it_is_closed() {
     let mut guarded = Guarded::start().await;
     let raw = &mut guarded.harness.raw;
-    let handshake = || futures::stream::iter([HandshakeRequest::default()]);
+    let handshake = || stream::iter([HandshakeRequest::default()]);
     let response = raw.handshake(with(handshake(), Some(&basic("ann", PASSWORD)))).await.unwrap();
     let login = given(&response);
     assert_eq!(user(raw, &login).await.unwrap(), "ann");
@@ -201,7 +329,7 @@ async fn an_empty_handshake_with_a_token_succeeds_and_gives_it_back() {
     let mut guarded = Guarded::start().await;
     let (fixed, signed) = (bearer(&fixed_token("ann")), bearer(&guarded.issuer.token("ann")));
     for shown in [fixed, signed] {
-        let empty = futures::stream::empty::<HandshakeRequest>();
+        let empty = stream::empty::<HandshakeRequest>();
         let response = guarded.harness.raw.handshake(with(empty, Some(&shown))).await.unwrap();
         assert_eq!(given(&response), shown);
     }
@@ -213,12 +341,12 @@ async fn clients_that_log_in_with_a_message_are_understood() {
     let raw = &mut guarded.harness.raw;
     let request = |password: &str| {
         let payload = BasicAuth { username: "ann".into(), password: password.into() }.encode_to_vec().into();
-        futures::stream::iter([HandshakeRequest { protocol_version: 0, payload }])
+        stream::iter([HandshakeRequest { protocol_version: 0, payload }])
     };
     assert_refused(raw.handshake(request("wrong")).await.map(drop), Code::Unauthenticated, "password is wrong");
     let answer = raw.handshake(request(PASSWORD)).await.unwrap().into_inner().message().await.unwrap().unwrap();
     let mut call = Request::new(statement("SELECT 1"));
-    let token = tonic::metadata::MetadataValue::from_bytes(&answer.payload);
+    let token = MetadataValue::from_bytes(&answer.payload);
     call.metadata_mut().insert_bin("auth-token-bin", token);
     raw.get_flight_info(call).await.unwrap();
 }
@@ -243,7 +371,7 @@ async fn who_guesses_must_wait_and_others_need_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_ends_when_its_user_is_gone() {
     let mut guarded = Guarded::start().await;
-    let handshake = futures::stream::iter([HandshakeRequest::default()]);
+    let handshake = stream::iter([HandshakeRequest::default()]);
     let login = given(&guarded.harness.raw.handshake(with(handshake, Some(&basic("ann", PASSWORD)))).await.unwrap());
     guarded.call("GetSchema", Some(&login)).await.unwrap();
     write_users(guarded.folder.path(), &[("bob", PASSWORD)]);
@@ -270,12 +398,23 @@ async fn handles_tickets_polls_and_cookies_of_another_user_are_good_for_nothing(
     let mut results = raw.do_action(with(action, Some(&ann))).await.unwrap().into_inner();
     let any = Any::decode(results.message().await.unwrap().unwrap().body).unwrap();
     let prepared: ActionCreatePreparedStatementResult = any.unpack().unwrap().unwrap();
-    let command = CommandPreparedStatementQuery { prepared_statement_handle: prepared.prepared_statement_handle };
-    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let foreign = raw.get_flight_info(with(descriptor.clone(), Some(&bob))).await;
-    assert_refused(foreign, Code::NotFound, "prepared statement is unknown");
-    let foreign = raw.do_get(with(Ticket::new(descriptor.cmd.clone()), Some(&bob))).await.map(drop);
-    assert_refused(foreign, Code::NotFound, "prepared statement is unknown");
+    let handle = prepared.prepared_statement_handle;
+    let query = packed(&CommandPreparedStatementQuery { prepared_statement_handle: handle.clone() });
+    let update = packed(&CommandPreparedStatementUpdate { prepared_statement_handle: handle.clone() });
+    let descriptor = FlightDescriptor::new_cmd(query.clone());
+    let request = ActionClosePreparedStatementRequest { prepared_statement_handle: handle };
+    let close = Action::new("ClosePreparedStatement", packed(&request));
+    raw.do_action(with(close, Some(&bob))).await.unwrap();
+    for foreign in [
+        raw.get_flight_info(with(descriptor.clone(), Some(&bob))).await.map(drop),
+        raw.get_schema(with(descriptor.clone(), Some(&bob))).await.map(drop),
+        raw.poll_flight_info(with(descriptor.clone(), Some(&bob))).await.map(drop),
+        raw.do_get(with(Ticket::new(query.clone()), Some(&bob))).await.map(drop),
+        raw.do_put(with(stream::iter([put(query)]), Some(&bob))).await.map(drop),
+        raw.do_put(with(stream::iter([put(update)]), Some(&bob))).await.map(drop),
+    ] {
+        assert_refused(foreign, Code::NotFound, "prepared statement is unknown");
+    }
     raw.get_flight_info(with(descriptor, Some(&ann))).await.unwrap();
 
     let poll = raw.poll_flight_info(with(statement("SELECT 1"), Some(&ann))).await.unwrap().into_inner();
@@ -290,10 +429,8 @@ async fn handles_tickets_polls_and_cookies_of_another_user_are_good_for_nothing(
     raw.poll_flight_info(with(again, Some(&ann))).await.unwrap();
     raw.do_get(with(ticket(&info), Some(&ann))).await.unwrap();
 
-    let update = CommandStatementUpdate { query: "USE lake.s".to_owned(), transaction_id: None };
-    let flight_descriptor = Some(FlightDescriptor::new_cmd(update.as_any().encode_to_vec()));
-    let message = FlightData { flight_descriptor, ..FlightData::default() };
-    let response = raw.do_put(with(futures::stream::iter([message]), Some(&ann))).await.unwrap();
+    let message = put(packed(&CommandStatementUpdate { query: "USE lake.s".to_owned(), transaction_id: None }));
+    let response = raw.do_put(with(stream::iter([message]), Some(&ann))).await.unwrap();
     let cookie = response.metadata().get("set-cookie").unwrap().to_str().unwrap().to_owned();
     let with_cookie = |shown: &str| {
         let mut request = with(statement("SELECT count(*) FROM t"), Some(shown));
@@ -302,8 +439,37 @@ async fn handles_tickets_polls_and_cookies_of_another_user_are_good_for_nothing(
     };
     raw.get_flight_info(with_cookie(&ann)).await.unwrap();
     assert!(raw.get_flight_info(with_cookie(&bob)).await.is_err(), "bob has chosen no schema");
+    // {"schema": "nowhere"}
+    let options = b"\x0a\x13\x0a\x06schema\x12\x09\x0a\x07nowhere".to_vec();
+    for (name, body) in [("SetSessionOptions", options), ("CloseSession", vec![])] {
+        let mut request = with(Action::new(name, body), Some(&bob));
+        request.metadata_mut().insert("cookie", cookie.split(';').next().unwrap().parse().unwrap());
+        raw.do_action(request).await.unwrap();
+    }
+    raw.get_flight_info(with_cookie(&ann)).await.unwrap();
     let id = cookie.split(';').next().unwrap().split_once('=').unwrap().1;
     assert_refused(call(raw, "GetSchema", Some(&bearer(id))).await, Code::Unauthenticated, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_query_goes_on_whatever_another_user_says() {
+    let mut guarded = Guarded::start().await;
+    let (ann, bob) = (bearer(&fixed_token("ann")), bearer(&fixed_token("bob")));
+    let raw = &mut guarded.harness.raw;
+    let info = raw.get_flight_info(with(statement(ENDLESS), Some(&ann))).await.unwrap().into_inner();
+    let mut rows = raw.do_get(with(ticket(&info), Some(&ann))).await.unwrap().into_inner();
+    rows.message().await.unwrap().unwrap();
+    let cancel = CancelFlightInfoRequest { info: Some(info.clone()) }.encode_to_vec();
+    let old_cancel = packed(&ActionCancelQueryRequest { info: info.encode_to_vec().into() });
+    for (name, body) in [("CancelFlightInfo", cancel), ("CancelQuery", old_cancel)] {
+        let foreign = raw.do_action(with(Action::new(name, body.clone()), Some(&bob))).await.map(drop);
+        assert_refused(foreign, Code::NotFound, "no such query");
+        assert_eq!(guarded.harness.server.running(), 1);
+        rows.message().await.unwrap().unwrap();
+    }
+    let own = packed(&ActionCancelQueryRequest { info: info.encode_to_vec().into() });
+    raw.do_action(with(Action::new("CancelQuery", own), Some(&ann))).await.unwrap();
+    eventually("the query has stopped", || guarded.harness.server.running() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::harness::{Harness, assert_refused, eventually, ticket};
 
 /// A query that would run for hours.
-const ENDLESS: &str =
+pub(crate) const ENDLESS: &str =
     "SELECT a.value, b.value FROM generate_series(1, 1000) a CROSS JOIN generate_series(1, 1000000000) b";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,4 +65,29 @@ async fn cancel_flight_info_stops_a_running_query_and_forgets_a_waiting_one() {
     let waiting = harness.info("SELECT 1").await.unwrap();
     harness.action("CancelFlightInfo", cancel(&waiting)).await.unwrap();
     assert_refused(harness.fetch(&waiting).await, Code::NotFound, "ticket");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_query_gives_back_what_it_holds_though_nobody_reads_its_rows() {
+    let mut harness = Harness::start().await;
+    let sql = "SELECT value, repeat('x', 1000) AS unread FROM generate_series(1, 5000000)";
+    let info = harness.info(sql).await.unwrap();
+    let mut stream = harness.raw.do_get(ticket(&info)).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    // By now the server waits for the client.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(harness.server.running(), 1);
+    let cancel = CancelFlightInfoRequest { info: Some(info) }.encode_to_vec();
+    harness.action("CancelFlightInfo", cancel).await.unwrap();
+    eventually("the query has stopped", || harness.server.running() == 0).await;
+    let states = harness.rows("SELECT state FROM system.queries WHERE statement LIKE 'SELECT value, repeat%'").await;
+    assert_eq!(states, ["CANCELLED"]);
+    let told = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a cancelled query must not look finished"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(told.code(), Code::Cancelled);
 }

@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::sql::{CommandStatementIngest, ProstMessageExt};
+use arrow_flight::{FlightData, FlightDescriptor};
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::IpcWriteOptions;
+use futures::TryStreamExt;
 use polynya_bench::client::{Auth, Client, IngestMode, IngestTarget};
+use prost::Message;
+use tonic::Code;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, assert_refused};
 
 fn rows(from: i64, count: i64) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + count));
@@ -37,4 +45,47 @@ async fn rows_are_appended_and_tables_made_as_the_mode_says() {
     assert_eq!(harness.rows("SELECT count(*) FROM s.made").await, ["3"]);
     let missing = ingest(&client, "missing", IngestMode::Append, vec![rows(0, 1)]).await.unwrap_err();
     assert!(missing.contains("missing"), "{missing}");
+}
+
+/// The messages of an ingest of one column into `s.n`, compressed.
+async fn messages(column: ArrayRef) -> Vec<FlightData> {
+    let command =
+        CommandStatementIngest { table: "n".into(), schema: Some("s".into()), ..CommandStatementIngest::default() };
+    let rows = RecordBatch::try_from_iter_with_nullable([("id", column, true)]).unwrap();
+    let encoder = FlightDataEncoderBuilder::new()
+        .with_flight_descriptor(Some(FlightDescriptor::new_cmd(command.as_any().encode_to_vec())))
+        .with_options(IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap())
+        .with_max_flight_data_size(usize::MAX);
+    encoder.build(futures::stream::iter([Ok(rows)])).try_collect().await.unwrap()
+}
+
+/// A decoder that believed them would ask for memory that no machine has, and its process would end.
+#[tokio::test]
+async fn lengths_that_cannot_be_true_are_refused_and_the_server_lives_on() {
+    let mut harness = Harness::start().await;
+    harness.update("CREATE TABLE s.n (id BIGINT, name VARCHAR)").await;
+    let put = async |harness: &mut Harness, messages: Vec<FlightData>| {
+        let mut results = harness.raw.do_put(futures::stream::iter(messages)).await?.into_inner();
+        while results.message().await?.is_some() {}
+        Ok::<_, tonic::Status>(())
+    };
+    let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; 200_000]));
+    let honest = messages(zeros).await;
+    put(&mut harness, honest.clone()).await.unwrap();
+    assert_eq!(harness.rows("SELECT count(*), count(id), count(name) FROM s.n").await, ["200000|200000|0"]);
+
+    let mut grown = honest;
+    let last = grown.last_mut().unwrap();
+    let (said, lie) = ((200_000u64 * 8).to_le_bytes(), (1u64 << 46).to_le_bytes());
+    let mut body = last.data_body.to_vec();
+    let at = body.windows(8).position(|bytes| bytes == said).unwrap();
+    body[at..at + 8].copy_from_slice(&lie);
+    last.data_body = body.into();
+    assert_refused(put(&mut harness, grown).await, Code::InvalidArgument, "server.max_message_bytes");
+
+    for rows in [1 << 30, 1 << 45] {
+        let nothing = messages(Arc::new(NullArray::new(rows))).await;
+        assert_refused(put(&mut harness, nothing).await, Code::InvalidArgument, "rows");
+    }
+    assert_eq!(harness.rows("SELECT count(*) FROM s.n").await, ["200000"]);
 }

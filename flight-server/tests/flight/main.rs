@@ -5,6 +5,7 @@
 mod auth;
 mod cancelling;
 mod errors;
+mod grants;
 mod harness;
 mod ingesting;
 mod issuer;
@@ -15,6 +16,7 @@ mod odbc;
 mod parameters;
 mod polling;
 mod prepared;
+mod secrets;
 mod sessions;
 mod statements;
 mod stopping;

@@ -13,6 +13,8 @@ use arrow_flight::sql::{
     CommandStatementIngest, CommandStatementQuery, ProstMessageExt,
 };
 use arrow_flight::{Action, FlightData, FlightDescriptor, Ticket};
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use polynya_flight_server::ServerSettings;
@@ -101,12 +103,15 @@ fn damaged(bytes: &[u8], random: &mut StdRng) -> Bytes {
     bytes.into()
 }
 
-async fn with_rows(command: impl ProstMessageExt) -> Call {
-    let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None, Some(9)]));
-    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("seven"), Some("eight"), None]));
+async fn with_rows(command: impl ProstMessageExt, compression: Option<CompressionType>) -> Call {
+    // What is short is not compressed.
+    let repeats = if compression.is_some() { 100 } else { 1 };
+    let ids: ArrayRef = Arc::new(Int64Array::from([Some(7_i64), None, Some(9)].repeat(repeats)));
+    let names: ArrayRef = Arc::new(StringArray::from([Some("seven"), Some("eight"), None].repeat(repeats)));
     let rows = RecordBatch::try_from_iter_with_nullable([("id", ids, true), ("name", names, true)]).unwrap();
     let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let encoder = FlightDataEncoderBuilder::new().with_flight_descriptor(Some(descriptor));
+    let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+    let encoder = FlightDataEncoderBuilder::new().with_flight_descriptor(Some(descriptor)).with_options(options);
     Call::Put(encoder.build(stream::iter([Ok(rows)])).try_collect().await.unwrap())
 }
 
@@ -117,6 +122,7 @@ async fn calls(harness: &mut Harness) -> Vec<Call> {
     let query = prepare(harness, "SELECT id, name FROM s.t WHERE id > ? OR name = ?").await.unwrap();
     let query = query.prepared_statement_handle;
     let update = prepare(harness, "INSERT INTO s.u VALUES (?, ?)").await.unwrap().prepared_statement_handle;
+    let update = CommandPreparedStatementUpdate { prepared_statement_handle: update };
     let tables = CommandGetTables {
         catalog: Some("lake".to_owned()),
         db_schema_filter_pattern: Some("%".to_owned()),
@@ -146,11 +152,14 @@ async fn calls(harness: &mut Harness) -> Vec<Call> {
         Call::Get(bytes(&|| CommandGetDbSchemas::default().as_any().encode_to_vec())),
         Call::Action("CreatePreparedStatement", bytes(&|| to_prepare.as_any().encode_to_vec())),
         Call::Action("ClosePreparedStatement", bytes(&|| to_close.as_any().encode_to_vec())),
-        Call::Action("SetSessionOptions", Bytes::from_static(b"\x0a\x10\x0a\x06schema\x12\x06\x0a\x01s")),
+        Call::Action("SetSessionOptions", Bytes::from_static(b"\x0a\x0d\x0a\x06schema\x12\x03\x0a\x01s")),
         Call::Action("CancelFlightInfo", Bytes::from_static(b"\x0a\x04\x0a\x02\x08\x01")),
-        with_rows(run).await,
-        with_rows(CommandPreparedStatementUpdate { prepared_statement_handle: update }).await,
-        with_rows(ingest).await,
+        with_rows(run, None).await,
+        with_rows(update.clone(), None).await,
+        with_rows(update, Some(CompressionType::LZ4_FRAME)).await,
+        with_rows(ingest.clone(), None).await,
+        with_rows(ingest.clone(), Some(CompressionType::LZ4_FRAME)).await,
+        with_rows(ingest, Some(CompressionType::ZSTD)).await,
     ]
 }
 
