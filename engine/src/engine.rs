@@ -119,7 +119,7 @@ impl Engine {
         let given_up = GivenUp { engine: self, query: &query };
         // Boxed, so that the types of those who wait for it do not grow with all that a statement may do.
         let answer = self.run(sql, parameters, session, &query).boxed().await;
-        given_up.is_not();
+        given_up.answered();
         let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
             Ok(Answer::Rows(_)) => {}
@@ -182,7 +182,7 @@ impl Engine {
             Ok(access) => write::ingest(self, table, mode, rows, &access, &query).boxed().await,
             Err(error) => Err(error),
         };
-        given_up.is_not();
+        given_up.answered();
         let written = written.map_err(|error| query.explain(error).of_query(query.id()));
         self.pointers.forget();
         match &written {
@@ -364,7 +364,7 @@ struct GivenUp<'a> {
 
 impl GivenUp<'_> {
     /// There is an answer.
-    fn is_not(self) {
+    fn answered(self) {
         std::mem::forget(self);
     }
 }
