@@ -42,7 +42,8 @@ async fn a_query_that_is_never_polled_asks_for_no_data() {
 async fn a_statement_that_is_given_up_while_it_writes_stops_and_is_logged() {
     let lake = Lake::new().await;
     lake.run("CREATE TABLE t (v BIGINT)").await;
-    let sql = "INSERT INTO t SELECT a.value FROM range(0, 100000) a, range(0, 100000) b WHERE (a.value * b.value) % 7 = 8";
+    let sql =
+        "INSERT INTO t SELECT a.value FROM range(0, 100000) a, range(0, 100000) b WHERE (a.value * b.value) % 7 = 8";
     let given_up = tokio::time::timeout(Duration::from_millis(300), lake.engine.query(sql, &lake.session)).await;
     assert!(given_up.is_err(), "this takes long");
     let logged = lake.text("SELECT state FROM system.queries WHERE statement LIKE 'INSERT INTO t SELECT%'").await;
