@@ -358,7 +358,7 @@ def test_errors_point_at_the_place_and_tell_their_query(server, cursor):
     assert "Line: 2" in str(error.value) and "FORM t x" in str(error.value) and "^" in str(error.value)
     with pytest.raises(dbapi.Error, match="does not exist") as error:
         cursor.execute("SELECT * FROM lake.tpch_sf0_01.natoin")
-    details = {key.lower(): bytes(value).decode() for key, value in error.value.details}
+    details = {key.decode().lower(): value.decode() for key, value in error.value.details}
     assert details["polynya-sqlstate"] == "42P01" and details["polynya-query-id"], details
     assert "did you mean nation" in str(error.value)
     for sql, meant in [("SELECT n_nme FROM lake.tpch_sf0_01.nation", "n_name"), ("SELECT uppr('x')", "upper"),

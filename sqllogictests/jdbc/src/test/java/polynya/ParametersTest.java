@@ -101,7 +101,8 @@ class ParametersTest {
         ResultSet row = select.executeQuery()) {
       assertTrue(row.next());
       for (int i = 1; i <= types.length; i++) {
-        assertNull(row.getObject(i), "column " + i);
+        // By its name: by its number the driver refuses timestamps with a time zone.
+        assertNull(row.getObject(row.getMetaData().getColumnLabel(i)), "column " + i);
       }
     }
   }
