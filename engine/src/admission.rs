@@ -17,6 +17,9 @@ use tokio::sync::oneshot;
 use crate::settings::AdmissionSettings;
 use crate::{Error, Result};
 
+/// How long a query that needs more slots keeps the others from running.
+const AGAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -51,11 +54,12 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// How many to ask for after these were too few: `None` if nothing else ran.
+    /// How many to ask for after these were too few: `None` if nothing else runs.
     pub(crate) fn more(&self) -> Option<usize> {
         let all = self.admission.slots;
+        let is_alone = self.admission.state.lock().taken == self.number;
         match self.number {
-            number if number >= all => None,
+            number if is_alone || number >= all => None,
             number if number < all / 2 => Some(all / 2),
             _ => Some(all),
         }
@@ -120,17 +124,18 @@ impl Admission {
             self.enqueue(&mut state, tenant, 1, End::Back)
         };
         queued();
-        self.wait(waiting).await
+        self.wait(waiting, Duration::from_secs(self.settings.queue_timeout_s)).await
     }
 
-    /// Waits for so many slots, before others of the tenant: the query has waited and run already.
+    /// Waits for so many slots, before others of the tenant: the query has waited and run already. Nobody overtakes it, so
+    /// it does not wait for long: a result that nobody reads on may keep its slot.
     ///
     /// # Errors
     /// When they did not come free in time.
     pub(crate) async fn admit_again(self: &Arc<Self>, tenant: &str, slots: usize) -> Result<Slots> {
         let waiting = self.enqueue(&mut self.state.lock(), tenant, slots, End::Front);
         self.fill();
-        self.wait(waiting).await
+        self.wait(waiting, AGAIN_TIMEOUT).await
     }
 
     fn enqueue<'a>(self: &'a Arc<Self>, state: &mut State, tenant: &'a str, slots: usize, end: End) -> Waiting<'a> {
@@ -139,8 +144,7 @@ impl Admission {
         (Place { admission: self, tenant, id }, slot)
     }
 
-    async fn wait(&self, (place, slots): Waiting<'_>) -> Result<Slots> {
-        let timeout = Duration::from_secs(self.settings.queue_timeout_s);
+    async fn wait(&self, (place, slots): Waiting<'_>, timeout: Duration) -> Result<Slots> {
         let slots = tokio::time::timeout(timeout, slots).await;
         drop(place);
         match slots {
@@ -314,6 +318,10 @@ mod tests {
         let half = admission.admit_again("a", 2).await.unwrap();
         assert_eq!(half.more(), Some(4));
         drop(half);
+        let third = admission.admit("a", || {}).await.unwrap();
+        drop(second);
+        assert_eq!(third.more(), None, "nothing else runs");
+        let second = third;
         let order = Arc::new(Mutex::new(Vec::new()));
         let all = tokio::spawn({
             let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));

@@ -132,7 +132,8 @@ impl Place {
             tracing::info!(query_id = query.id(), more, "out of memory: running again when fewer others run");
             drop(slots.take());
             query.becomes("QUEUED");
-            slots = Some(self.admission.admit_again(query.tenant(), more).await?);
+            let Ok(wider) = self.admission.admit_again(query.tenant(), more).await else { return Err(failure) };
+            slots = Some(wider);
             query.becomes("RUNNING");
             // A plan that has run holds what it read.
             planned.physical = planned.state.create_physical_plan(&planned.logical).await?;
@@ -156,7 +157,7 @@ impl Place {
                 query.becomes("RUNNING");
                 start(planned, query).await
             }
-            Err(error) if is_out_of_memory(&error) => {
+            Err(error) if is_out_of_memory(&error) || reads_an_exchange_again(&error) => {
                 tracing::info!(
                     query_id = query.id(),
                     %error,
@@ -224,6 +225,12 @@ fn reads_tables(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 fn is_out_of_memory(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
+/// A join without equality that runs out of memory reads one of its sides again: what comes from workers comes once.
+/// datafusion-distributed 4.0 says so by an internal error.
+fn reads_an_exchange_again(error: &DataFusionError) -> bool {
+    error.to_string().contains("WorkerConnections stream for partition")
 }
 
 fn uses_hash_join(plan: &Arc<dyn ExecutionPlan>) -> bool {

@@ -20,6 +20,7 @@ use super::attempt::Attempt;
 use super::distribute::{distribute, wants_workers};
 use super::follow::follow;
 use super::marks::LostWorker;
+use super::provisioner::Loss;
 use super::sendable::can_be_sent;
 use super::{Cluster, Use};
 use crate::options::{Execution, PolynyaOptions};
@@ -34,6 +35,8 @@ const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a query waits before it runs again, doubled with each loss: a worker may be about to come back.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const RETRY_PAUSE_DOUBLINGS: u64 = 6;
+/// How many workers that drain a query may meet beyond its retries: all of them may be restarted, one after the other.
+const DRAINED_MAX: u64 = 60;
 
 type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
 
@@ -107,7 +110,7 @@ impl Cluster {
             return Ok(None);
         }
         let execution = options.execution;
-        let mut losses: u64 = 0;
+        let (mut losses, mut drained): (u64, u64) = (0, 0);
         loop {
             let bytes = query.planning().bytes_to_read.load(Relaxed);
             let (placement, used) = match self.workers(bytes, query).await {
@@ -137,7 +140,9 @@ impl Cluster {
             }
             let Some(lost) = mark.lost_worker(&failure) else { return Err(failure) };
             losses = self.lost(query, &lost);
-            if losses > self.settings.retries as u64 {
+            // A worker that ends as it was told is no sign that something is wrong.
+            drained = (drained + u64::from(lost.how == Loss::Draining)).min(DRAINED_MAX);
+            if losses > self.settings.retries as u64 + drained {
                 if execution == Execution::Auto {
                     tracing::warn!(query_id = query.id(), losses, "a query that lost many workers runs here");
                     return Ok(None);

@@ -145,11 +145,16 @@ fn full_name(config: &SessionConfig, name: &str) -> Result<String> {
     Err(Error::NotFound { kind: "setting", name, hint })
 }
 
+/// Settings with which DataFusion panics, or makes room for rows that nobody has, beyond these bounds.
+const BOUNDS: [(&str, std::ops::RangeInclusive<usize>); 2] =
+    [("datafusion.execution.batch_size", 1..=1 << 20), ("datafusion.optimizer.max_passes", 1..=100)];
+
 fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> {
-    let zero_rows = full_name == "datafusion.execution.batch_size" && value.trim() == "0";
-    let result = match zero_rows {
-        true => Err("it must be at least 1".to_string()),
-        false => config.options_mut().set(full_name, value).map_err(|error| error.message().into_owned()),
+    let bounds = BOUNDS.iter().find(|(name, _)| *name == full_name).map(|(_, bounds)| bounds);
+    let bounds = bounds.filter(|bounds| !value.trim().parse().is_ok_and(|value: usize| bounds.contains(&value)));
+    let result = match bounds {
+        Some(bounds) => Err(format!("it must be from {} to {}", bounds.start(), bounds.end())),
+        None => config.options_mut().set(full_name, value).map_err(|error| error.message().into_owned()),
     };
     result
         .map_err(|message| Error::Settings { setting: full_name.to_string(), message: format!("'{value}': {message}") })

@@ -48,10 +48,16 @@ fn showing(name: &str) -> Auth {
     Auth { tls_cert: file(".pem"), tls_key: file(".key.pem"), ..trusting() }
 }
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The user that the server sees, or why it does not answer.
 async fn user(server: &Server, auth: &Auth) -> Result<String, String> {
-    let client = Client::connect(&server.url(), auth).await.map_err(|error| error.full_message())?;
-    user_of(&client).await
+    let asking = async {
+        let client = Client::connect(&server.url(), auth).await.map_err(|error| error.full_message())?;
+        user_of(&client).await
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("neither an answer nor a refusal")
 }
 
 async fn user_of(client: &Client) -> Result<String, String> {
