@@ -18,6 +18,7 @@ use crate::access::{Access, AccessControl, VisibleCatalog};
 use crate::admission::Admission;
 use crate::answer::{Answer, RowStream};
 use crate::cluster::{Cluster, Tasks};
+use crate::execute::within;
 use crate::io::{
     Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
     Stores,
@@ -280,7 +281,10 @@ impl Engine {
         query: &Arc<QueryContext>,
     ) -> Result<RowStream> {
         let reports = explain::Report::wanted(&statement);
-        let stream = self.run_for_each(statement, parameters, session, query).await?;
+        let config = self.session_config(session)?;
+        let timeout = config.options().extensions.get::<PolynyaOptions>().and_then(|options| options.statement_timeout);
+        let planned = self.run_for_each(statement, parameters, session, query);
+        let stream = within(timeout, query, planned).await??;
         Ok(RowStream::new(Arc::clone(query), explain::append_report(stream, reports, query)))
     }
 
@@ -417,12 +421,16 @@ fn data_caches(settings: &Settings) -> Result<DataCaches> {
     })
 }
 
+/// See [`base_state`]; DataFusion's own are 1 MiB and 131,072 rows.
+const WHOLE_BUILD_SIDE_BYTES_MAX: usize = 8 << 20;
+const WHOLE_BUILD_SIDE_ROWS_MAX: usize = 500_000;
+
 /// What every query's state begins from: functions, rules, pools and options.
 fn base_state(settings: &Settings) -> Result<SessionState> {
-    let mut config = SessionConfig::new().with_information_schema(false).with_create_default_catalog_and_schema(false);
-    if let Some(partitions) = settings.execution.target_partitions {
-        config = config.with_target_partitions(partitions);
-    }
+    let mut config = SessionConfig::new()
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_target_partitions(settings.execution.partitions());
     let options = config.options_mut();
     options.extensions.insert(PolynyaOptions {
         execution: settings.workers.execution,
@@ -433,6 +441,10 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
     options.execution.parquet.pushdown_filters = false;
     // DataFusion 55.2: the filter that several min() and max() share drops rows that one of them needs.
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // The smaller side of a join is given whole to all partitions of the other up to this size. That makes one hash table on
+    // one core, and saves hashing and moving the larger side, on workers through their connections.
+    options.optimizer.hash_join_single_partition_threshold = WHOLE_BUILD_SIDE_BYTES_MAX;
+    options.optimizer.hash_join_single_partition_threshold_rows = WHOLE_BUILD_SIDE_ROWS_MAX;
     // Field ids that one side of a UNION has and the other has not are no difference.
     options.execution.skip_physical_aggregate_schema_check = true;
     options.execution.time_zone = Some("UTC".to_owned());

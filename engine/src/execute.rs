@@ -71,7 +71,11 @@ impl Engine {
 }
 
 /// What comes of `work` within the time that is left to the statement.
-async fn within<T>(timeout: Option<Duration>, query: &QueryContext, work: impl Future<Output = T>) -> Result<T> {
+pub(crate) async fn within<T>(
+    timeout: Option<Duration>,
+    query: &QueryContext,
+    work: impl Future<Output = T>,
+) -> Result<T> {
     let Some(timeout) = timeout else { return Ok(work.await) };
     let left = timeout.saturating_sub(query.elapsed());
     if left.is_zero() {

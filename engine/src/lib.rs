@@ -25,6 +25,7 @@ mod information_schema;
 mod io;
 mod names;
 mod options;
+mod own_thread;
 mod parameters;
 mod pin;
 mod plan;

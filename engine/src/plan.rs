@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 
 use crate::cluster::{SessionSettings, scalar_subqueries_have_one_row};
 use crate::names::TableName;
+use crate::own_thread::on_own_thread;
 use crate::pin::PinnedTables;
 use crate::{Engine, Error, Result, Session, columns, dialect, parameters};
 
@@ -55,8 +56,11 @@ impl Engine {
             // Stages on workers cannot share the result of such a subquery.
             state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         }
-        let physical = state.create_physical_plan(&logical).await?;
-        Ok(Planned { state, logical, physical })
+        on_own_thread(async move {
+            let physical = state.create_physical_plan(&logical).await?;
+            Ok::<_, Error>(Planned { state, logical, physical })
+        })
+        .await?
     }
 
     /// The logical plan of a query, checked to be one, with the state that it was planned in. Without values, parameters
@@ -78,7 +82,11 @@ impl Engine {
             let variables = parameters::provider(values);
             state.execution_props_mut().add_var_provider(VarType::UserDefined, variables);
         }
-        let mut logical = state.statement_to_plan(statement).await?;
+        let (state, mut logical) = on_own_thread(async move {
+            let logical = state.statement_to_plan(statement).await?;
+            Ok::<_, DataFusionError>((state, logical))
+        })
+        .await??;
         if !values.is_empty() {
             logical = parameters::bind_variables(logical, values)?;
         }

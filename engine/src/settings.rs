@@ -76,11 +76,22 @@ impl MemorySettings {
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecutionSettings {
-    /// Partitions that one query is divided into. Default: the number of cores.
+    /// Partitions that one query is divided into. Default: the number of cores, and on machines of less than 16 cores
+    /// twice as many, at most 16.
     pub target_partitions: Option<usize>,
     /// How long a query may take unless its session says otherwise (`SET polynya.statement_timeout`). Default: 0, no limit.
     #[serde(deserialize_with = "crate::duration::deserialize")]
     pub statement_timeout: Duration,
+}
+
+impl ExecutionSettings {
+    /// The partitions in force. Those of one query are never equally heavy, and each waits for its pages now and then: with
+    /// one for each core, cores rest at the end of every stage. Many of them cost more in exchanges than that.
+    pub fn partitions(&self) -> usize {
+        const PARTITIONS_BEYOND_CORES_MAX: usize = 16;
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.target_partitions.unwrap_or_else(|| (2 * cores).min(PARTITIONS_BEYOND_CORES_MAX).max(cores))
+    }
 }
 
 /// How many queries run at once, and how many wait.

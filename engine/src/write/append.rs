@@ -1,6 +1,7 @@
 //! Streams rows into a table: align, write, commit. Nothing is visible before the commit, and nothing stays behind
 //! if there is none.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -53,7 +54,8 @@ pub(super) async fn append(
 }
 
 async fn write(engine: &Engine, table: &Table, mut rows: SendableRecordBatchStream, align: Align) -> Result<Written> {
-    let lanes = engine.base_state().config().target_partitions();
+    // Encoding computes and never waits: more of it at once than there are cores would only hold more memory.
+    let lanes = std::thread::available_parallelism().map_or(1, NonZero::get);
     let plan = WritePlan::new(table, lanes)?.with_hydration(engine.hydration());
     let mut writer = TableWriter::new(plan, &engine.runtime().memory_pool);
     let alignment = align(writer.plan(), &rows.schema())?;
