@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | wire | services`.
+//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | wire | services`.
 //!
 //! In: a command line. Out: the exit code that CI reads. Each command is a list of steps; what a step needs from outside (a Python
 //! environment, SeaweedFS, PostgreSQL) is installed by [`install`] at pinned versions, never by hand.
@@ -62,6 +62,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Compare TPC-H on workers with the coordinator alone, and measure queries that find no worker (release profile), with
+    /// the arguments that follow; --help lists them.
+    #[command(disable_help_flag = true)]
+    Elastic {
+        /// Arguments for the harness.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure round trips of small queries, and a large result against arrow-flight alone (release profile), with the
     /// arguments that follow; --help lists them.
     #[command(disable_help_flag = true)]
@@ -84,6 +92,7 @@ fn main() -> ExitCode {
         Task::Slt { filter, update, url, workers } => test::slt(filter.as_deref(), update, url.as_deref(), workers),
         Task::Bench { arguments } => bench(&arguments),
         Task::Chaos { arguments } => test::chaos(&arguments),
+        Task::Elastic { arguments } => test::elastic(&arguments),
         Task::Wire { arguments } => test::wire(&arguments),
         Task::Services => services::run(),
     };

@@ -137,6 +137,11 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<()> {
     harness("chaos.py", arguments)
 }
 
+/// `cargo xtask elastic`.
+pub(crate) fn elastic(arguments: &[String]) -> Result<()> {
+    harness("elastic.py", arguments)
+}
+
 /// `cargo xtask wire`.
 pub(crate) fn wire(arguments: &[String]) -> Result<()> {
     harness("wire.py", arguments)
