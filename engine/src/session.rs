@@ -81,7 +81,7 @@ impl Session {
         self.state.read().settings.clone()
     }
 
-    /// Records a setting. The engine checks name and value first (`Engine::check_setting`).
+    /// Records a setting. The engine checks name and value first: `SET`, and `Engine::set_if_unset`.
     pub fn set(&self, name: impl Into<String>, value: impl Into<String>) {
         self.state.write().settings.insert(name.into(), value.into());
     }

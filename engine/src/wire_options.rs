@@ -12,6 +12,8 @@ pub struct WireOptions {
     pub views: bool,
     /// Dictionary columns are sent as dictionaries.
     pub dictionaries: bool,
+    /// Timestamps with a time zone are sent without it, in UTC.
+    pub naive_timestamps: bool,
     /// How the buffers of record batches are compressed.
     pub compression: WireCompression,
     /// The largest message that the client accepts, in bytes.
@@ -32,6 +34,7 @@ pub enum WireCompression {
 
 const VIEWS: &str = "wire_views";
 const DICTIONARIES: &str = "wire_dictionaries";
+const TIMESTAMPTZ: &str = "wire_timestamptz";
 const COMPRESSION: &str = "wire_compression";
 const MESSAGE_BYTES: &str = "wire_message_bytes";
 
@@ -47,6 +50,7 @@ impl Default for WireOptions {
         Self {
             views: false,
             dictionaries: false,
+            naive_timestamps: false,
             compression: WireCompression::None,
             message_bytes_max: DEFAULT_MESSAGE_BYTES_MAX,
         }
@@ -61,6 +65,9 @@ impl WireOptions {
             VIEWS => self.views = either(&word, "plain", "kept").ok_or("expected plain or kept")?,
             DICTIONARIES => {
                 self.dictionaries = either(&word, "hydrated", "kept").ok_or("expected hydrated or kept")?;
+            }
+            TIMESTAMPTZ => {
+                self.naive_timestamps = either(&word, "kept", "utc").ok_or("expected kept or utc")?;
             }
             COMPRESSION => {
                 self.compression = match word.as_str() {
@@ -99,6 +106,12 @@ impl WireOptions {
                 word(self.dictionaries, "hydrated"),
                 "How dictionary columns are sent: hydrated to plain values, or kept",
             ),
+            (
+                TIMESTAMPTZ,
+                if self.naive_timestamps { "utc" } else { "kept" }.to_owned(),
+                "How timestamps with a time zone are sent: kept, or as timestamps without one, in UTC, for clients that \
+                 cannot read them",
+            ),
             (COMPRESSION, compression.to_owned(), "How record batches are compressed on the wire: none, lz4 or zstd"),
             (
                 MESSAGE_BYTES,
@@ -125,11 +138,20 @@ mod tests {
     #[test]
     fn options_are_read_and_written_in_the_same_words() {
         let mut options = WireOptions::default();
-        for (key, value) in [(VIEWS, "kept"), (DICTIONARIES, "KEPT"), (COMPRESSION, "zstd"), (MESSAGE_BYTES, "64MiB")] {
+        let values = [
+            (VIEWS, "kept"),
+            (DICTIONARIES, "KEPT"),
+            (TIMESTAMPTZ, "utc"),
+            (COMPRESSION, "zstd"),
+            (MESSAGE_BYTES, "64MiB"),
+        ];
+        for (key, value) in values {
             options.set(key, value).expect(value);
         }
-        let compression = WireCompression::Zstd;
-        assert_eq!(options, WireOptions { views: true, dictionaries: true, compression, message_bytes_max: 64 << 20 });
+        let (compression, message_bytes_max) = (WireCompression::Zstd, 64 << 20);
+        let expected =
+            WireOptions { views: true, dictionaries: true, naive_timestamps: true, compression, message_bytes_max };
+        assert_eq!(options, expected);
         let mut copy = WireOptions::default();
         for (key, value, _) in options.entries() {
             copy.set(key, &value).expect(key);

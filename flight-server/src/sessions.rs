@@ -61,6 +61,13 @@ impl Caller {
         self.session.user()
     }
 
+    /// What the session looks like now is what the call found: only what differs at its end is worth keeping it for.
+    pub(crate) fn begins_as_it_is(&mut self) {
+        if !self.kept {
+            self.before = Some(chosen(&self.session));
+        }
+    }
+
     /// Works in the session of a prepared statement, unless the call named one of its own: what the statement changes is
     /// then kept, and the client told, as if the call itself had changed it.
     pub(crate) fn adopt(&mut self, session: &Arc<Session>) {

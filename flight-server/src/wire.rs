@@ -33,14 +33,16 @@ pub(crate) fn wire_schema_as(schema: &Schema, options: &WireOptions) -> SchemaRe
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Fields>()))
 }
 
-/// A column's type on the wire. Views and dictionaries are kept for columns only: inside of nested types they are plain
-/// in any case, where few clients read them.
+/// A column's type on the wire. The session's wishes are for columns only: inside of nested types views and dictionaries are
+/// plain in any case, where few clients read them, and timestamps keep their time zone.
 fn kept_type(data_type: &DataType, options: &WireOptions) -> DataType {
     match data_type {
         DataType::Utf8View | DataType::BinaryView if options.views => data_type.clone(),
         DataType::Dictionary(keys, values) if options.dictionaries => {
             DataType::Dictionary(keys.clone(), Box::new(wire_type(values)))
         }
+        // Arrow counts from 1970 in UTC, whatever the time zone, so that nothing but the type changes.
+        DataType::Timestamp(unit, Some(_)) if options.naive_timestamps => DataType::Timestamp(*unit, None),
         other => wire_type(other),
     }
 }

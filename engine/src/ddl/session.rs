@@ -90,14 +90,25 @@ pub(super) fn set(engine: &Engine, name: &str, value: &str, session: &Session) -
     let config = engine.session_config(session)?;
     let full_name = full_name(&config, name)?;
     if !may_change(&full_name) {
-        return Err(Error::Settings {
-            setting: full_name,
-            message: "it belongs to the server and cannot be set by a session".to_string(),
-        });
+        let why = "it belongs to the server and cannot be set by a session";
+        return Err(Error::Invalid(format!("setting {full_name}: {why}")));
     }
     check(config, &full_name, value)?;
     session.set(full_name, value);
     Ok("SET")
+}
+
+impl Engine {
+    /// Sets a setting of a session, as `SET` does, unless the session has chosen it already.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such setting, `Invalid` if it cannot have this value or is the server's.
+    pub fn set_if_unset(&self, name: &str, value: &str, session: &Session) -> Result<()> {
+        match session.settings().contains_key(name) {
+            true => Ok(()),
+            false => set(self, name, value, session).map(drop),
+        }
+    }
 }
 
 pub(super) fn reset(engine: &Engine, name: Option<&str>, session: &Session) -> Result<&'static str> {
@@ -156,6 +167,5 @@ fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> 
         Some(bounds) => Err(format!("it must be from {} to {}", bounds.start(), bounds.end())),
         None => config.options_mut().set(full_name, value).map_err(|error| error.message().into_owned()),
     };
-    result
-        .map_err(|message| Error::Settings { setting: full_name.to_string(), message: format!("'{value}': {message}") })
+    result.map_err(|message| Error::Invalid(format!("setting {full_name}: '{value}': {message}")))
 }

@@ -36,7 +36,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use polynya_engine::Engine;
 use prost::Message;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::activity::Activity;
@@ -46,11 +46,14 @@ use crate::prepared::PreparedStatements;
 use crate::results::Results;
 use crate::sessions::{Caller, Sessions};
 use crate::settings::ServerSettings;
-use crate::status::{arrow_status, flight_status, invalid, malformed, panicked, unimplemented};
+use crate::status::{arrow_status, engine_status, flight_status, invalid, malformed, panicked, unimplemented};
 use crate::wire::schema_bytes;
 
 /// Whom everything is counted for: all users are one tenant's.
 const TENANT: &str = "default";
+
+/// What the names of headers begin with that are settings.
+const SETTING_HEADERS: &str = "polynya.";
 
 type ServerStream<T> = BoxStream<'static, Result<T, Status>>;
 
@@ -117,6 +120,16 @@ impl PolynyaService {
     }
 }
 
+/// Settings among the headers of a call; a value is none if it is not text.
+fn settings_in(metadata: &MetadataMap) -> impl Iterator<Item = (&str, Option<&str>)> {
+    metadata.iter().filter_map(|header| match header {
+        KeyAndValueRef::Ascii(name, value) if name.as_str().starts_with(SETTING_HEADERS) => {
+            Some((name.as_str(), value.to_str().ok()))
+        }
+        _ => None,
+    })
+}
+
 /// Runs a handler; a panic in it is INTERNAL, never a broken connection.
 async fn guarded<T>(rpc: &'static str, handler: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(rpc, None, panic.as_ref())))
@@ -153,9 +166,20 @@ impl Inner {
         Ok(response)
     }
 
-    /// Who calls, and in which session.
+    /// Who calls, and in which session. Headers named like settings, `polynya.…`, set what the session has not chosen itself:
+    /// drivers send unknown parameters of their connection strings so.
     fn caller(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Status> {
-        Ok(self.sessions.resolve(metadata, Identity::of(extensions)?))
+        let mut caller = self.sessions.resolve(metadata, Identity::of(extensions)?);
+        let mut settings = settings_in(metadata).peekable();
+        if settings.peek().is_some() {
+            for (name, value) in settings {
+                let value = value.ok_or_else(|| invalid(format!("the header {name} is not text")))?;
+                let set = self.engine.set_if_unset(name, value, &caller.session);
+                set.map_err(|error| engine_status(&error, None))?;
+            }
+            caller.begins_as_it_is();
+        }
+        Ok(caller)
     }
 }
 

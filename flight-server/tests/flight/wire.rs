@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
+use arrow::util::display::array_value_to_string;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightData, FlightInfo};
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{FlightData, FlightDescriptor, FlightInfo};
 use futures::TryStreamExt;
-use tonic::Code;
+use prost::Message;
+use tonic::{Code, Request, Response};
 
 use crate::harness::{Harness, assert_refused, connect, info_schema, text, ticket};
 
@@ -61,6 +64,47 @@ async fn views_and_dictionaries_are_kept_on_request_and_announced() {
     assert_eq!(text(&batches), ["one|one", "|", "three|three"]);
     let info = ask(&mut harness, &sql.replace("ORDER", "WHERE id > 9 ORDER")).await;
     assert!(text(&harness.fetch(&info).await.unwrap().1).is_empty(), "a result without rows is whole too");
+}
+
+#[tokio::test]
+async fn timestamps_with_a_time_zone_are_sent_without_it_on_request() {
+    let mut harness = with_session().await;
+    let sql = "SELECT CAST(TIMESTAMP '2024-02-29 13:45:10.25' AS timestamptz) AS tz, [now()] AS kept";
+    let zoned = |schema: &Schema| matches!(schema.field(0).data_type(), DataType::Timestamp(_, Some(_)));
+    let info = ask(&mut harness, sql).await;
+    assert!(zoned(&info_schema(&info)));
+    harness.update("SET polynya.wire_timestamptz = 'utc'").await;
+    let info = ask(&mut harness, sql).await;
+    let (schema, batches) = harness.fetch(&info).await.unwrap();
+    assert_eq!(info_schema(&info), schema);
+    assert!(matches!(schema.field(0).data_type(), DataType::Timestamp(_, None)), "{schema:?}");
+    assert_eq!(array_value_to_string(batches[0].column(0), 0).unwrap(), "2024-02-29T13:45:10.250");
+}
+
+#[tokio::test]
+async fn headers_named_like_settings_set_them_for_a_client_without_a_session() {
+    let harness = Harness::start().await;
+    let call = |sql: &str, header: (&'static str, &'static str)| {
+        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+        let mut request = Request::new(FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
+        request.metadata_mut().insert(header.0, header.1.parse().unwrap());
+        let mut raw = harness.raw.clone();
+        async move { raw.get_flight_info(request).await }
+    };
+    let zone = |answer: Response<FlightInfo>| info_schema(&answer.into_inner()).field(0).data_type().clone();
+    let answer = call("SELECT now()", ("polynya.wire_timestamptz", "utc")).await.unwrap();
+    assert!(answer.metadata().get("set-cookie").is_none(), "a session that only headers changed is not kept");
+    assert!(matches!(zone(answer), DataType::Timestamp(_, None)));
+    let answer = call("SELECT now()", ("polynya.wire_timestamptz", "kept")).await.unwrap();
+    assert!(matches!(zone(answer), DataType::Timestamp(_, Some(_))));
+    for (name, value, told) in
+        [("polynya.wire_timestamptz", "mars", "expected kept or utc"), ("polynya.wire_colour", "red", "wire_colour")]
+    {
+        assert_refused(call("SELECT 1", (name, value)).await, Code::InvalidArgument, told);
+    }
+    // What SET says in the session counts more.
+    let answer = call("SET polynya.wire_timestamptz = 'kept'", ("polynya.wire_timestamptz", "utc")).await.unwrap();
+    assert!(answer.metadata().get("set-cookie").is_some());
 }
 
 #[tokio::test]

@@ -124,6 +124,24 @@ class TypesTest {
   }
 
   @Test
+  void every_type_by_the_number_of_its_column() throws Exception {
+    // The driver refuses timestamps with a time zone by number; a parameter of the URL has the server send them without.
+    try (Connection connection = Server.connect("polynya.wire_timestamptz", "utc");
+        Statement statement = connection.createStatement();
+        ResultSet rows = statement.executeQuery("SELECT " + String.join(", ", COLUMNS) + " FROM "
+            + Server.table("types") + " ORDER BY id")) {
+      for (boolean isNull : new boolean[] {false, true}) {
+        assertTrue(rows.next());
+        for (int column = 1; column <= COLUMNS.size(); column++) {
+          assertEquals(isNull, rows.getObject(column) == null, COLUMNS.get(column - 1));
+        }
+        Timestamp expected = isNull ? null : Timestamp.valueOf("2024-02-29 13:45:10.25");
+        assertEquals(expected, rows.getObject(COLUMNS.indexOf("tz") + 1));
+      }
+    }
+  }
+
+  @Test
   void nested_values() throws Exception {
     row(1, row -> {
       Object[] array = (Object[]) row.getArray("ar").getArray();
