@@ -28,4 +28,4 @@ pub use metadata_cache::{MetadataCache, decode_manifest, read_manifest};
 pub use open::open_catalog;
 pub use settings::{CatalogSettings, CatalogType};
 pub use sql::{ControlChange, ControlDatabase};
-pub use storage::{ReadFailure, ReadFailureKind, RequestCounts, RequestMeter, Storage};
+pub use storage::{ReadFailure, ReadFailureKind, RequestCounts, RequestMeter, Storage, is_placement};

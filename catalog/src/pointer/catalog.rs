@@ -9,7 +9,7 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
 use super::{Pointers, Renamed, metadata_file, purge, update};
 use crate::metadata_cache::MetadataCache;
-use crate::storage::Storage;
+use crate::storage::{Storage, check_namespace, check_table, overlap};
 use crate::{Catalog, Error, NewTable, Result, Table};
 
 /// A catalog that keeps names and pointers, and writes metadata files itself.
@@ -88,6 +88,22 @@ impl<P: Pointers> PointerCatalog<P> {
         Ok(format!("{warehouse}/{}/{name}", folders.join("/")))
     }
 
+    /// The location that a new table asks for, if no table of its namespace has it, lies in it, or holds it. Tables whose metadata
+    /// files are elsewhere are not found out: that would take reading all of them.
+    async fn free_location(&self, table: &TableIdent, location: &str) -> Result<String> {
+        for name in self.pointers.tables(&table.namespace).await? {
+            let other = TableIdent::new(table.namespace.clone(), name);
+            let Some(metadata) = self.pointers.get(&other).await? else { continue };
+            if overlap(metadata_file::table_folder(&metadata), location) {
+                return Err(Error::invalid(format!(
+                    "property location = '{location}' is in the folder of table {other}, or holds it: \
+                     choose a folder of the table's own, or leave the property out"
+                )));
+            }
+        }
+        Ok(location.trim_end_matches('/').to_owned())
+    }
+
     /// Removes a metadata file that no pointer names. Failing to is only a leftover file.
     async fn discard(&self, location: &str) {
         if let Err(error) = self.storage.delete(location).await {
@@ -140,6 +156,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     }
 
     async fn create_namespace(&self, namespace: &NamespaceIdent, properties: HashMap<String, String>) -> Result<()> {
+        check_namespace(&self.storage, &properties)?;
         let exists = || Error::NamespaceExists { catalog: self.name.clone(), namespace: namespace.to_string() };
         if self.all_namespaces().await?.contains(namespace.as_ref()) {
             return Err(exists());
@@ -179,8 +196,9 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         if self.pointers.get(table).await?.is_some() {
             return Err(self.table_exists(table));
         }
+        check_table(&self.storage, &new)?;
         let location = match new.location {
-            Some(location) => location.trim_end_matches('/').to_owned(),
+            Some(location) => self.free_location(table, &location).await?,
             None => self.default_location(table).await?,
         };
         let spec = new.partition_spec.unwrap_or_else(|| UnboundPartitionSpec::builder().build());

@@ -26,6 +26,12 @@ pub(super) fn next_location(current: &str, metadata: &TableMetadata) -> Result<S
     location(metadata, version.map_or(0, |version| version.saturating_add(1)))
 }
 
+/// The folder of the table whose metadata file this is, unless its properties say that it is another.
+pub(super) fn table_folder(metadata_file: &str) -> &str {
+    let folder = metadata_file.rsplit_once('/').map_or(metadata_file, |(folder, _)| folder);
+    folder.strip_suffix("/metadata").unwrap_or(folder)
+}
+
 fn location(metadata: &TableMetadata, version: u32) -> Result<String> {
     let folder = match metadata.properties().get("write.metadata.path") {
         Some(path) => path.trim_end_matches('/').to_owned(),

@@ -33,6 +33,7 @@ use self::wire::{
 };
 use crate::metadata_cache::read_table_metadata;
 use crate::settings::CatalogSettings;
+use crate::storage::{check_namespace, check_table};
 use crate::{Catalog, Error, NewTable, Result, Table};
 
 /// A catalog service. Its configuration is read at the first use.
@@ -209,6 +210,7 @@ impl Catalog for RestCatalog {
 
     async fn create_namespace(&self, namespace: &NamespaceIdent, properties: HashMap<String, String>) -> Result<()> {
         let session = self.session().await?;
+        check_namespace(&session.storage, &properties)?;
         session.paths.namespace(namespace)?;
         let request = CreateNamespaceRequest { namespace, properties: &properties };
         session.client.post(Purpose::CreateNamespace(namespace), session.paths.namespaces(), &request).await.map(drop)
@@ -263,6 +265,7 @@ impl Catalog for RestCatalog {
     async fn create_table(&self, table: &TableIdent, new: NewTable) -> Result<Table> {
         let session = self.session().await?;
         let purpose = Purpose::CreateTable(table);
+        check_table(&session.storage, &new)?;
         // Services must refuse a name that is taken, but some answer with the table that has it.
         match self.load_table(table).await {
             Ok(_) => return Err(self.table_exists(table)),

@@ -14,6 +14,7 @@ mod local;
 mod location;
 mod meter;
 mod metered;
+mod placement;
 mod properties;
 mod renewal;
 mod s3;
@@ -42,6 +43,8 @@ use self::local::Confinement;
 use self::location::{Location, Scheme};
 pub use self::meter::{RequestCounts, RequestMeter};
 use self::metered::Metered;
+pub use self::placement::is_placement;
+pub(crate) use self::placement::{check_namespace, check_table, overlap};
 use self::properties::Properties;
 pub(crate) use self::renewal::CredentialSource;
 use self::renewal::Renewed;
@@ -168,8 +171,8 @@ impl Storage {
     /// `wasb(s)`, `file`, `memory`, or a bare absolute path.
     ///
     /// # Errors
-    /// `Invalid` for a location that cannot be a key byte for byte, and for a file outside the warehouse; `Unsupported`
-    /// for another scheme; `Settings` if the store's properties are wrong.
+    /// `Invalid` for a location that cannot be a key byte for byte, for a file outside the warehouse, and for memory if the
+    /// warehouse is elsewhere; `Unsupported` for another scheme; `Settings` if the store's properties are wrong.
     pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
         let parts = Location::parse(location)?;
         let store = self.store(&parts, location, Retries::Inside)?;
@@ -328,8 +331,10 @@ impl Storage {
 
     /// The store, opened if this is its first use, and counted by this handle's meters.
     fn store(&self, parts: &Location, location: &str, retries: Retries) -> Result<Arc<dyn ObjectStore>> {
-        if parts.scheme == Scheme::File {
-            self.opened.confinement.check(location, &parts.key)?;
+        match parts.scheme {
+            Scheme::File => self.opened.confinement.check(location, &parts.key)?,
+            Scheme::Memory => self.check_memory(location)?,
+            Scheme::S3 | Scheme::Gcs | Scheme::Azure => {}
         }
         let key = StoreKey { scheme: parts.scheme, bucket: parts.bucket.clone(), host: parts.host.clone(), retries };
         let mut stores = self.opened.stores.lock();

@@ -134,9 +134,12 @@ fn percent_decoded(path: &str) -> String {
 async fn odd_names_round_trip_through_files_and_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().to_str().expect("utf-8").to_string();
+    let in_memory = storage(&[]);
     let storage = storage(&[("warehouse", &format!("file://{root}"))]);
     for name in ["a b", "100%", "a%20b", "x+y=z", "é ü 漢", "q?x#y", "a:b", "50%25"] {
-        for location in [format!("file://{root}/t/{name}/f.parquet"), format!("memory://w/{name}")] {
+        for (storage, location) in
+            [(&storage, format!("file://{root}/t/{name}/f.parquet")), (&in_memory, format!("memory://w/{name}"))]
+        {
             storage.write(&location, Bytes::from(name.to_string())).await.expect(&location);
             assert_eq!(storage.read(&location).await.expect(&location), name.as_bytes(), "{location}");
         }
@@ -166,6 +169,8 @@ async fn files_outside_the_warehouse_are_not_touched() {
 
     std::os::unix::fs::symlink(folder.path(), inside.join("link")).expect("a link");
     std::os::unix::fs::symlink("/", inside.join("root")).expect("a link");
+    let error = storage.write("memory://lost", Bytes::new()).await.expect_err("the warehouse is a folder");
+    assert!(error.to_string().contains("would be lost"), "{error}");
     for link in ["link/secret", "root/etc/passwd", "link/new/file"] {
         let error = storage.read(&format!("{root}/{link}")).await.expect_err(link);
         assert!(error.to_string().contains("outside the warehouse"), "{error}");

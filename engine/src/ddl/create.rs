@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iceberg::spec::{FormatVersion, NestedFieldRef, PrimitiveType, Schema, Transform, Type, UnboundPartitionSpec};
-use polynya_catalog::NewTable;
+use polynya_catalog::{NewTable, is_placement};
 
 use super::name::{require_create, schema_name, table_exists, table_reference};
-use crate::access::{Object, Privilege};
+use crate::access::{Access, Object, Privilege};
 use crate::names::namespace;
 use crate::statement::{CreateSchema, CreateTable, PartitionBy};
 use crate::{Engine, Error, Result, Session, TableName};
@@ -18,6 +18,7 @@ pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session
     // Before a privilege is asked for: a catalog that is hidden is not there.
     engine.catalog(&catalog_name, &access)?;
     access.require(Privilege::Create, Object::Catalog(&catalog_name))?;
+    require_placement(&create.properties, &access)?;
     let catalog = engine.whole_catalog(&catalog_name)?;
     let properties = create.properties.into_iter().collect();
     match catalog.create_namespace(&namespace(&schema)?, properties).await {
@@ -34,6 +35,7 @@ pub(super) async fn create_table(engine: &Arc<Engine>, create: CreateTable, sess
     let access = engine.access(session).await?;
     let name = engine.resolve_name(&table_reference(&create.table)?, session)?;
     let name = require_create(engine, &name, &access).await?;
+    require_placement(&create.properties, &access)?;
     let catalog = engine.whole_catalog(&name.catalog)?;
     let exists = || Error::AlreadyExists { kind: "table", name: name.to_string() };
     if table_exists(engine, &name, &access).await? {
@@ -46,6 +48,20 @@ pub(super) async fn create_table(engine: &Arc<Engine>, create: CreateTable, sess
         Err(polynya_catalog::Error::TableExists { .. }) if create.if_not_exists => Ok("CREATE TABLE"),
         Err(polynya_catalog::Error::TableExists { .. }) => Err(exists()),
         Err(other) => Err(other.into()),
+    }
+}
+
+/// Refuses properties that say where files go to those who may create tables and no more: the server would write there, with its
+/// own credentials, and it may be the folder of a table that they may not write to.
+///
+/// # Errors
+/// `PermissionDenied` names the property.
+pub(crate) fn require_placement(properties: &[(String, String)], access: &Access) -> Result<()> {
+    match properties.iter().find(|(property, _)| is_placement(property)) {
+        Some((property, _)) => access.require_admin(&format!(
+            "choose where files go (property {property}; without it, the catalog chooses a folder)"
+        )),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
-pub(crate) use create::{format_version, new_table};
+pub(crate) use create::{format_version, new_table, require_placement};
 pub(crate) use name::{require_create, table_exists, table_reference};
 
 use crate::parameters::Parameters;

@@ -30,6 +30,7 @@ pub(crate) async fn create_table_as(
     let access = engine.access(session).await?;
     let name = engine.resolve_name(&ddl::table_reference(&create.table)?, session)?;
     let name = ddl::require_create(engine, &name, &access).await?;
+    ddl::require_placement(&create.properties, &access)?;
     let done = |rows| Completion { query_id: query.id().to_string(), rows, tag: "CREATE TABLE".to_string() };
     if ddl::table_exists(engine, &name, &access).await? {
         return match create.if_not_exists {

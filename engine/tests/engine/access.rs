@@ -23,9 +23,15 @@ fn settings() -> Settings {
                 role(&["SELECT ON lake.sales.*", "SELECT ON lake.shared.open", "CREATE ON lake.shared.*"]),
             ),
             ("payer".to_owned(), role(&["ALL ON lake.pay.*", "INSERT ON lake.shared.open"])),
+            ("builder".to_owned(), role(&["CREATE ON lake.*"])),
         ]
         .into(),
-        users: [("ann".to_owned(), user("seller")), ("bob".to_owned(), user("payer"))].into(),
+        users: [
+            ("ann".to_owned(), user("seller")),
+            ("bob".to_owned(), user("payer")),
+            ("cid".to_owned(), user("builder")),
+        ]
+        .into(),
         ..AccessSettings::default()
     };
     // Pointers to tables are shared by all: long enough to be used here.
@@ -221,6 +227,26 @@ async fn what_is_seen_and_not_allowed_is_refused_by_name() {
     bob.run("ALTER TABLE lake.pay.t RENAME TO u").await;
     bob.run("DROP TABLE lake.pay.u").await;
     assert!(ann.text("SHOW GRANTS").await.contains("lake.sales.*"));
+    // Whoever may create tables, or schemas, does not choose where the server writes.
+    for sql in [
+        "CREATE TABLE lake.pay.p (a INT) LOCATION 'memory://warehouse/sales/orders'",
+        "CREATE TABLE lake.pay.p (a INT) WITH (location = 'memory://warehouse/x')",
+        "CREATE TABLE lake.pay.p (a INT) WITH (\"write.data.path\" = 'memory://warehouse/sales/orders/data')",
+        "CREATE TABLE lake.pay.p (a INT) WITH (write.metadata.path = 'memory://warehouse/x')",
+        "CREATE TABLE lake.pay.p (a INT) WITH (\"Write.Object-Storage.Path\" = 'memory://warehouse/x')",
+        "CREATE TABLE lake.pay.p LOCATION 'memory://warehouse/x' AS SELECT 1 AS a",
+        "CREATE TABLE IF NOT EXISTS lake.pay.salaries (a INT) LOCATION 'memory://warehouse/x'",
+    ] {
+        let error = bob.ask(sql).await.expect_err(sql);
+        assert!(matches!(error.root(), Error::PermissionDenied(_)), "{sql}: {error}");
+        assert!(error.to_string().contains("choose where files go (property"), "{sql}: {error}");
+    }
+    let cid = as_user(&lake, "cid");
+    let error = cid.ask("CREATE SCHEMA lake.built LOCATION 'memory://warehouse/sales'").await.unwrap_err();
+    assert!(matches!(error.root(), Error::PermissionDenied(_)), "{error}");
+    cid.run("CREATE SCHEMA lake.built").await;
+    lake.run("CREATE TABLE lake.pay.p (a INT) LOCATION 'memory://elsewhere/p'").await;
+    lake.run("CREATE SCHEMA lake.placed LOCATION 'memory://elsewhere/placed'").await;
     // SQL gives nothing without a control database, and says which setting is missing.
     let error = lake.ask("CREATE ROLE x").await.unwrap_err().to_string();
     assert!(error.contains("control.database"), "{error}");

@@ -93,6 +93,30 @@ async fn definitions_that_cannot_be_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_go_where_the_catalog_has_its_own() {
+    let lake = Lake::new().await;
+    for (clauses, property) in [
+        ("(a int) LOCATION 's3://bucket/t'", "property location"),
+        ("(a int) WITH (location = '/etc')", "property location"),
+        ("(a int) WITH (location = 'memory://warehouse/../x')", "property location"),
+        ("(a int) WITH (write.data.path = 'file:///tmp/x')", "property write.data.path"),
+        ("(a int) WITH (write.metadata.path = 'hdfs://x/y')", "property write.metadata.path"),
+        ("LOCATION 's3://bucket/t' AS SELECT 1 AS a", "property location"),
+    ] {
+        refused(&lake, &format!("CREATE TABLE t {clauses}"), property).await;
+    }
+    refused(&lake, "CREATE SCHEMA x LOCATION 's3://bucket/x'", "property location").await;
+    lake.run("CREATE TABLE t (a int) LOCATION 'memory://elsewhere/t/'").await;
+    for location in ["memory://elsewhere/t", "memory:///elsewhere", "memory://elsewhere/t/data"] {
+        let sql = format!("CREATE TABLE u (a int) LOCATION '{location}'");
+        refused(&lake, &sql, "in the folder of table s.t").await;
+    }
+    lake.run("CREATE TABLE u (a int) WITH (location = 'memory://elsewhere/tu')").await;
+    lake.run("INSERT INTO u VALUES (7)").await;
+    assert_eq!(rows(&lake, "SELECT a FROM u").await, ["7"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_chooses_for_itself() {
     let lake = Lake::new().await;
     lake.run("CREATE SCHEMA other").await;
