@@ -19,7 +19,7 @@ use iceberg::spec::{Schema as IcebergSchema, SnapshotRef, TableMetadata};
 use parking_lot::Mutex;
 use polynya_catalog::{Storage, Table};
 
-use crate::access::{Access, Object, Privilege};
+use crate::access::{Access, Object, Privilege, ReadRights};
 use crate::information_schema::{self, INFORMATION_SCHEMA};
 use crate::names::TableName;
 use crate::query::QueryContext;
@@ -132,6 +132,17 @@ impl TablePointers {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PinnedTables {
     pub(crate) tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
+    /// What the caller needs to read them; none if they are the caller's own rows.
+    pub(crate) rights: Option<Arc<ReadRights>>,
+}
+
+/// One table of a statement.
+struct Pinned {
+    /// The name that the planner will ask for.
+    asked: TableName,
+    /// The table that the caller needs SELECT on; none if it is a list of what the caller sees.
+    read: Option<TableName>,
+    provider: Arc<dyn TableProvider>,
 }
 
 impl Engine {
@@ -147,8 +158,11 @@ impl Engine {
         let access = &self.access(session).await?;
         let tables = references.into_iter().filter(|reference| !functions.contains(reference.table()));
         let loads = futures::stream::iter(tables).map(|reference| self.pin_one(reference, session, access, query));
-        let tables = loads.buffer_unordered(CONCURRENT_LOADS).try_collect().await?;
-        Ok(PinnedTables { tables })
+        let pinned: Vec<Pinned> = loads.buffer_unordered(CONCURRENT_LOADS).try_collect().await?;
+        let read = pinned.iter().map(|table| table.read.clone()).collect();
+        let rights = Some(Arc::new(ReadRights::new(access, session, read)));
+        let tables = pinned.into_iter().map(|table| (table.asked, table.provider)).collect();
+        Ok(PinnedTables { tables, rights })
     }
 
     async fn pin_one(
@@ -157,7 +171,7 @@ impl Engine {
         session: &Session,
         access: &Arc<Access>,
         query: &Arc<QueryContext>,
-    ) -> Result<(TableName, Arc<dyn TableProvider>)> {
+    ) -> Result<Pinned> {
         if reference.schema() == Some(INFORMATION_SCHEMA) {
             let catalog =
                 reference.catalog().map_or_else(|| self.current_catalog(session), |name| Ok(name.to_owned()))?;
@@ -165,7 +179,7 @@ impl Engine {
                 TableName { catalog, schema: INFORMATION_SCHEMA.to_owned(), table: reference.table().to_owned() };
             query.audit().names(&name);
             let provider = information_schema::table(self, &name, access)?;
-            return Ok((name, provider));
+            return Ok(Pinned { asked: name, read: None, provider });
         }
         if reference.schema() == Some(SYSTEM) {
             let catalog =
@@ -173,15 +187,15 @@ impl Engine {
             let name = TableName { catalog, schema: SYSTEM.to_owned(), table: reference.table().to_owned() };
             query.audit().names(&name);
             let provider = system::table(self, &name, session, access).await?;
-            return Ok((name, provider));
+            return Ok(Pinned { asked: name, read: None, provider });
         }
         let asked = self.resolve_name(&reference, session)?;
         query.audit().names(&asked);
         let (found, table) = self.pinned_or_loaded(&asked, access).await?;
         access.require(Privilege::Select, Object::Table(&found))?;
-        let pinned = Arc::new(PinnedTable::current(found, table, query)?);
+        let pinned = Arc::new(PinnedTable::current(found.clone(), table, query)?);
         let provider = IcebergTableProvider::new(pinned, Arc::clone(self.scan_caches()), Arc::clone(query));
-        Ok((asked, Arc::new(provider)))
+        Ok(Pinned { asked, read: Some(found), provider: Arc::new(provider) })
     }
 
     /// A table as it was loaded lately, by whomever, or loads it. Which table a name in other letters stands for depends on what

@@ -8,6 +8,7 @@
 //! caller, on any path, because every path reaches names through a catalog that leaves them out ([`visible`]). Without the
 //! section `[access]` everybody may do everything.
 
+mod again;
 mod grant;
 mod rights;
 mod rules;
@@ -18,6 +19,7 @@ mod visible;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub(crate) use again::ReadRights;
 pub(crate) use grant::{Grant, Object, Privilege, Scope};
 pub use rights::Access;
 pub(crate) use rules::{ADMIN, PUBLIC, Rules, check_scope};
@@ -55,7 +57,14 @@ impl AccessControl {
     /// # Errors
     /// If the grants are in the control database and it is away: nobody is let in on old grants.
     pub(crate) async fn of(&self, session: &Session) -> Result<Arc<Access>> {
-        let user = session.user();
+        self.of_user(session.user(), session.roles()).await
+    }
+
+    /// What a user with these roles, besides those that are granted, may do now.
+    ///
+    /// # Errors
+    /// As [`AccessControl::of`].
+    pub(crate) async fn of_user(&self, user: &str, own_roles: &[String]) -> Result<Arc<Access>> {
         let Some(rules) = &self.rules else { return Ok(Arc::new(Access::unrestricted(user))) };
         // Those whom the settings call admins can also mend what is wrong with the control database.
         if rules.is_admin(user) {
@@ -63,7 +72,7 @@ impl AccessControl {
         }
         let stored = self.stored().await?;
         let sources = || [Some(rules), stored.as_deref()].into_iter().flatten();
-        let mut roles: BTreeSet<String> = session.roles().iter().cloned().collect();
+        let mut roles: BTreeSet<String> = own_roles.iter().cloned().collect();
         roles.insert(PUBLIC.to_owned());
         roles.extend(sources().flat_map(|source| source.roles_of(user)));
         if roles.contains(ADMIN) {
@@ -71,6 +80,11 @@ impl AccessControl {
         }
         let grants = sources().flat_map(|source| roles.iter().filter_map(move |role| source.grants_of(role))).collect();
         Ok(Arc::new(Access::granted(user, roles, grants)))
+    }
+
+    /// Whether what a session may do can change while the process runs.
+    pub(crate) fn can_change(&self) -> bool {
+        self.store.is_some()
     }
 
     /// The rules of the settings.

@@ -14,7 +14,7 @@ pub struct Access {
     rights: Rights,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Rights {
     /// Access is not controlled.
     Unrestricted,
@@ -43,6 +43,22 @@ impl Access {
     /// Whether nothing is forbidden or hidden.
     pub fn is_everything(&self) -> bool {
         !matches!(self.rights, Rights::Granted(_))
+    }
+
+    /// Whether just the same is allowed as at another moment.
+    pub(crate) fn is_the_same(&self, before: &Self) -> bool {
+        self.rights == before.rights
+    }
+
+    /// Whether all is still allowed that was allowed before.
+    pub(crate) fn includes(&self, before: &Self) -> bool {
+        match (&self.rights, &before.rights) {
+            (Rights::Unrestricted | Rights::Admin, _) => true,
+            (Rights::Granted(_), Rights::Unrestricted | Rights::Admin) => false,
+            (Rights::Granted(_), Rights::Granted(before)) => {
+                before.iter().flat_map(|grants| grants.iter()).all(|grant| self.any_grant(|own| own == grant))
+            }
+        }
     }
 
     /// Who asks.

@@ -34,10 +34,12 @@ impl Engine {
             return Err(Error::Invalid(message));
         }
         let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
+        let rights = tables.rights.clone();
         if runs == 1 {
             let values = parameters.values(0)?;
             let planning = self.plan_with(statement, &values, tables, session);
-            return self.execute(planning.instrument(trace::plan(query)).await?, query);
+            let rows = self.execute(planning.instrument(trace::plan(query)).await?, query)?;
+            return Ok(self.if_still_allowed(rights, rows));
         }
         let mut plans = Vec::with_capacity(runs);
         for row in 0..runs {
@@ -45,7 +47,8 @@ impl Engine {
             let planning = self.plan_with(statement.clone(), &values, tables.clone(), session);
             plans.push(planning.instrument(trace::plan(query)).await?);
         }
-        self.execute_in_turn(plans, query)
+        let rows = self.execute_in_turn(plans, query)?;
+        Ok(self.if_still_allowed(rights, rows))
     }
 
     fn execute_in_turn(

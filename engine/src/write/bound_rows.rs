@@ -30,7 +30,7 @@ pub(super) fn select(source: &Query, parameters: &Parameters) -> Result<Option<(
     let [catalog, schema, table] = TABLE.map(str::to_owned);
     let provider: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?);
     let tables = BTreeMap::from([(TableName { catalog, schema, table }, provider)]);
-    Ok(Some((statement, PinnedTables { tables })))
+    Ok(Some((statement, PinnedTables { tables, rights: None })))
 }
 
 /// The only row of VALUES without anything around it.

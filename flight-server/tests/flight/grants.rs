@@ -500,3 +500,38 @@ async fn what_was_prepared_is_not_run_after_its_grant_was_taken() {
     assert!(!words(&eve.command(CommandGetTables::default()).await).contains("salaries"));
     assert_refused(eve.query("GRANT ROLE admin TO USER eve").await, Code::PermissionDenied, "no admin");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_not_good_for_what_was_taken_after_it_was_given() {
+    let lake = Lake::start().await;
+    let mut eve = lake.user("eve");
+    for sql in [
+        "CREATE ROLE auditor",
+        "GRANT ROLE auditor TO USER eve",
+        "GRANT SELECT, INSERT ON lake.payroll.salaries TO ROLE auditor",
+        "GRANT SELECT ON lake.shared.bobs_ledger TO ROLE auditor",
+    ] {
+        lake.done("root", sql).await;
+    }
+    let mut tickets = Vec::new();
+    for sql in [
+        "SELECT * FROM lake.payroll.salaries",
+        "SELECT count(*) FROM lake.shared.bobs_ledger",
+        "SELECT * FROM lake.information_schema.tables",
+        "SELECT 'of no table'",
+        "SELECT * FROM lake.payroll.salaries UNION ALL SELECT * FROM lake.payroll.salaries",
+    ] {
+        tickets.push(ticket(&eve.info(statement(sql)).await.unwrap()));
+    }
+    let [salaries, ledger, list, nothing, again] = <[Ticket; 5]>::try_from(tickets).unwrap();
+    // What is given in addition takes nothing away.
+    lake.done("root", "GRANT SELECT ON lake.storefront.* TO ROLE auditor").await;
+    assert!(words(&eve.fetch(again).await).contains("forty two thousand"));
+    lake.done("root", "REVOKE SELECT ON lake.payroll.salaries FROM ROLE auditor").await;
+    lake.done("root", "REVOKE SELECT ON lake.shared.bobs_ledger FROM ROLE auditor").await;
+    // She may still add rows to one of them, and so sees it.
+    assert_refused(eve.fetch(salaries).await, Code::PermissionDenied, "lacks SELECT on table lake.payroll.salaries");
+    assert_refused(eve.fetch(ledger).await, Code::NotFound, "table lake.shared.bobs_ledger does not exist");
+    assert_refused(eve.fetch(list).await, Code::PermissionDenied, "run it again");
+    assert!(words(&eve.fetch(nothing).await).contains("of no table"));
+}
