@@ -9,6 +9,7 @@ pub mod cli;
 mod metrics;
 mod polls;
 mod prepared;
+mod quota;
 mod results;
 mod server;
 mod service;

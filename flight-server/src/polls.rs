@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use polynya_engine::QueryContext;
 use tonic::{Code, Status};
 
+use crate::quota::{self, Quota};
 use crate::results::{Results, Stage};
+use crate::settings::ServerSettings;
 use crate::status::status;
 
 /// Queries that can be polled at the same time, those that ended lately included.
@@ -24,6 +26,7 @@ pub(crate) struct Polls {
     by_ticket: Mutex<HashMap<String, Entry>>,
     results: Results,
     lifetime: Duration,
+    quota: Quota,
 }
 
 /// A query that can be polled.
@@ -44,18 +47,19 @@ struct Entry {
 }
 
 impl Polls {
-    /// None yet; they are remembered for `lifetime` after their end.
-    pub(crate) fn new(results: Results, lifetime: Duration) -> Self {
-        Self { by_ticket: Mutex::default(), results, lifetime }
+    /// None yet; they are remembered for as long after their end as results wait to be fetched.
+    pub(crate) fn new(results: Results, settings: &ServerSettings) -> Self {
+        let quota = Quota::new(&quota::RESULTS, POLLED_MAX, settings);
+        Self { by_ticket: Mutex::default(), results, lifetime: settings.result_lifetime, quota }
     }
 
     /// Lets a query be polled by the ticket of its result. Whether there is room for it.
     pub(crate) fn begin(&self, ticket: &str, polled: Polled) -> bool {
-        if self.by_ticket.lock().len() >= POLLED_MAX {
+        if !self.has_room(&self.by_ticket.lock(), &polled.owner) {
             self.expire();
         }
         let mut by_ticket = self.by_ticket.lock();
-        let room = by_ticket.len() < POLLED_MAX;
+        let room = self.has_room(&by_ticket, &polled.owner);
         if room {
             by_ticket.insert(ticket.to_owned(), Entry { polled, used: Instant::now() });
         }
@@ -92,6 +96,11 @@ impl Polls {
     /// How long a query that is asked for now can be asked for again, at least.
     pub(crate) fn lifetime(&self) -> Duration {
         self.lifetime
+    }
+
+    fn has_room(&self, by_ticket: &HashMap<String, Entry>, user: &str) -> bool {
+        let of_user = || by_ticket.values().filter(|entry| *entry.polled.owner == *user).count();
+        self.quota.full(by_ticket.len(), of_user).is_none()
     }
 
     fn is_kept(&self, ticket: &str, entry: &Entry) -> bool {

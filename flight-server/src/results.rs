@@ -12,10 +12,11 @@ use polynya_engine::{QueryContext, RowStream, WireOptions};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::quota::{Full, Quota};
 use crate::sessions::unguessable;
 use crate::status::status;
 
-/// Once there is no room, a result that was not fetched for so long makes way for another one of its user.
+/// Once there is no room for a user, a result that was not fetched for so long makes way for another one of theirs.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The results that clients may fetch or are fetching.
@@ -23,7 +24,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub(crate) struct Results {
     state: Arc<Mutex<State>>,
     lifetime: Duration,
-    pending_max: usize,
+    quota: Quota,
 }
 
 #[derive(Debug, Default)]
@@ -82,24 +83,23 @@ pub(crate) struct Fetching {
 }
 
 impl Results {
-    /// No results; unfetched ones live for `lifetime`, at most `pending_max` of them.
-    pub(crate) fn new(lifetime: Duration, pending_max: usize) -> Self {
-        Self { state: Arc::default(), lifetime, pending_max }
+    /// No results; unfetched ones live for `lifetime`, and are bounded in number.
+    pub(crate) fn new(lifetime: Duration, quota: Quota) -> Self {
+        Self { state: Arc::default(), lifetime, quota }
     }
 
     /// Keeps a user's result under a new ticket.
     pub(crate) fn promise(&self, result: Promised, owner: &str) -> Result<String, Status> {
         let mut state = self.state.lock();
-        if state.pending.len() >= self.pending_max {
+        let full = |state: &State| self.quota.full(state.pending.len(), || state.count_of(owner));
+        if full(&state).is_some() {
             state.expire(self.lifetime);
-            state.make_room(self.pending_max, owner);
         }
-        if state.pending.len() >= self.pending_max {
-            let message = format!(
-                "{} results wait to be fetched, the limit (setting server.pending_results_max): fetch or cancel some",
-                state.pending.len()
-            );
-            return Err(status(Code::ResourceExhausted, "53000", message, None));
+        if let Some(full) = full(&state) {
+            state.make_room(full, owner);
+        }
+        if let Some(full) = full(&state) {
+            return Err(self.quota.refusal(full, owner));
         }
         let ticket = unguessable();
         state.pending.insert(ticket.clone(), Pending { result, owner: owner.into(), since: Instant::now() });
@@ -175,15 +175,19 @@ impl State {
         if is_theirs { self.pending.remove(ticket) } else { None }
     }
 
+    /// How many results of a user wait.
+    fn count_of(&self, user: &str) -> usize {
+        self.pending.values().filter(|pending| *pending.owner == *user).count()
+    }
+
     /// Forgets the oldest result that has no rows, or that its user, who wants another one, has left alone for long: clients
-    /// that run SET as a query do not fetch what comes of it.
-    fn make_room(&mut self, pending_max: usize, owner: &str) {
-        if self.pending.len() < pending_max {
-            return;
-        }
+    /// that run SET as a query do not fetch what comes of it. A user whose share is full gets no room from others.
+    fn make_room(&mut self, full: Full, owner: &str) {
         let spare = self.pending.iter().filter(|(_, pending)| {
-            let is_forgotten = *pending.owner == *owner && pending.since.elapsed() >= FORGOTTEN;
-            matches!(pending.result, Promised::Nothing) || is_forgotten
+            let is_own = *pending.owner == *owner;
+            let is_forgotten = is_own && pending.since.elapsed() >= FORGOTTEN;
+            let has_no_rows = matches!(pending.result, Promised::Nothing) && (is_own || full == Full::All);
+            has_no_rows || is_forgotten
         });
         let oldest = spare.min_by_key(|(_, pending)| pending.since).map(|(ticket, _)| ticket.clone());
         if let Some(oldest) = oldest {
@@ -221,11 +225,21 @@ impl Drop for Fetching {
 
 #[cfg(test)]
 mod tests {
+    use polynya_engine::{Answer, Engine, Settings};
+
     use super::*;
+
+    /// A result with rows.
+    async fn rows(engine: &Arc<Engine>) -> Promised {
+        match engine.query("SELECT 1", &engine.session("tenant", "user")).await.unwrap() {
+            Answer::Rows(rows) => Promised::Rows(rows, WireOptions::default()),
+            Answer::Done(done) => panic!("{done:?}"),
+        }
+    }
 
     #[test]
     fn a_ticket_works_once() {
-        let results = Results::new(Duration::from_secs(60), 10);
+        let results = Results::new(Duration::from_secs(60), Quota::for_test(10, 10));
         let ticket = results.promise(Promised::Nothing, "ann").unwrap();
         assert_eq!(results.stage(&ticket), Stage::Waiting);
         let (_, fetching) = results.fetch(&ticket, "ann").unwrap();
@@ -238,14 +252,14 @@ mod tests {
 
     #[test]
     fn a_ticket_expires() {
-        let results = Results::new(Duration::ZERO, 10);
+        let results = Results::new(Duration::ZERO, Quota::for_test(10, 10));
         let ticket = results.promise(Promised::Nothing, "ann").unwrap();
         assert_eq!(results.fetch(&ticket, "ann").unwrap_err().code(), Code::NotFound);
     }
 
     #[test]
     fn cancelling_reaches_results_before_and_while_they_are_fetched() {
-        let results = Results::new(Duration::from_secs(60), 10);
+        let results = Results::new(Duration::from_secs(60), Quota::for_test(10, 10));
         let waiting = results.promise(Promised::Nothing, "ann").unwrap();
         assert!(results.cancel(&waiting, "ann"));
         assert!(!results.cancel(&waiting, "ann"));
@@ -266,7 +280,7 @@ mod tests {
 
     #[test]
     fn another_users_ticket_is_unknown_and_stays_good_for_its_owner() {
-        let results = Results::new(Duration::from_secs(60), 10);
+        let results = Results::new(Duration::from_secs(60), Quota::for_test(10, 10));
         let ticket = results.promise(Promised::Nothing, "ann").unwrap();
         assert_eq!(results.fetch(&ticket, "eve").unwrap_err().code(), Code::NotFound);
         assert!(!results.cancel(&ticket, "eve"));
@@ -275,9 +289,32 @@ mod tests {
         assert!(!fetching.cancelled.is_cancelled());
     }
 
+    #[tokio::test]
+    async fn a_user_fills_a_share_and_leaves_the_rest_to_others() {
+        let engine = Engine::start(Settings::default()).await.unwrap();
+        let results = Results::new(Duration::from_secs(600), Quota::for_test(4, 2));
+        let promise = async |user: &str| results.promise(rows(&engine).await, user);
+        let eves = results.promise(Promised::Nothing, "eve").unwrap();
+        let mine = promise("ann").await.unwrap();
+        promise("ann").await.unwrap();
+        let refused = promise("ann").await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(refused.message().contains("user ann"), "{refused:?}");
+        for ticket in [&eves, &mine] {
+            results.state.lock().pending.get_mut(ticket).unwrap().since = Instant::now() - FORGOTTEN * 2;
+        }
+        promise("ann").await.unwrap();
+        assert_eq!([&eves, &mine].map(|ticket| results.stage(ticket)), [Stage::Waiting, Stage::Ended]);
+        // Nobody's share is full, and yet there is no room, except for what has no rows.
+        promise("eve").await.unwrap();
+        promise("bob").await.unwrap();
+        assert_eq!(results.stage(&eves), Stage::Ended);
+        assert!(promise("bob").await.unwrap_err().message().contains("server.pending_results_max"));
+    }
+
     #[test]
     fn results_without_rows_make_way() {
-        let results = Results::new(Duration::from_secs(60), 2);
+        let results = Results::new(Duration::from_secs(60), Quota::for_test(2, 2));
         let [first, second, third] = [0; 3].map(|_| results.promise(Promised::Nothing, "ann").unwrap());
         assert_eq!(
             [first, second, third].map(|ticket| results.stage(&ticket)),

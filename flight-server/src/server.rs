@@ -17,6 +17,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::activity::Activity;
 use crate::auth::{Authenticator, Gate};
+use crate::quota::{self, Quota};
 use crate::results::Results;
 use crate::service::PolynyaService;
 use crate::settings::{Error as SettingsError, ServerSettings};
@@ -104,7 +105,8 @@ impl Server {
         let listener = listen(settings).await?;
         let address = listener.local_addr().map_err(|source| cannot_listen(settings, source))?;
         let activity = Activity::new();
-        let results = Results::new(settings.result_lifetime, settings.pending_results_max);
+        let quota = Quota::new(&quota::RESULTS, settings.pending_results_max, settings);
+        let results = Results::new(settings.result_lifetime, quota);
         let service = PolynyaService::new(engine, Arc::clone(&auth), settings, results.clone(), activity.clone())
             .map_err(|status| ServerError::Setup(Box::new(status)))?;
 

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use polynya_engine::Session;
+use tonic::Status;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Code, Status};
 
 use crate::auth::Identity;
-use crate::status::status;
+use crate::quota::Quota;
 
-/// Once there is no room, a session that was not used for so long makes way for another one of its user.
+/// Once there is no room for a user, a session that was not used for so long makes way for another one of theirs.
 const FORGOTTEN: Duration = Duration::from_secs(300);
 
 const COOKIE_NAME: &str = "polynya-session-id";
@@ -27,7 +27,7 @@ pub(crate) struct Sessions {
     kept: Mutex<HashMap<String, Kept>>,
     fresh: Box<dyn Fn(&str) -> Session + Send + Sync>,
     idle_timeout: Duration,
-    count_max: usize,
+    quota: Quota,
 }
 
 struct Kept {
@@ -83,9 +83,9 @@ impl Sessions {
     pub(crate) fn new(
         fresh: impl Fn(&str) -> Session + Send + Sync + 'static,
         idle_timeout: Duration,
-        count_max: usize,
+        quota: Quota,
     ) -> Self {
-        Self { kept: Mutex::default(), fresh: Box::new(fresh), idle_timeout, count_max }
+        Self { kept: Mutex::default(), fresh: Box::new(fresh), idle_timeout, quota }
     }
 
     /// The session that a call names and that is its caller's, or a fresh one.
@@ -136,16 +136,16 @@ impl Sessions {
     fn keep_as(&self, caller: &Caller, login: Option<Arc<str>>) -> Result<String, Status> {
         let mut kept = self.kept.lock();
         if !kept.contains_key(&caller.id) {
-            if kept.len() >= self.count_max {
+            let user = caller.session.user();
+            let full = |kept: &HashMap<String, Kept>| self.quota.full(kept.len(), || of_user(kept, user).count());
+            if full(&kept).is_some() {
                 kept.retain(|_, entry| entry.used.elapsed() < self.idle_timeout);
-                make_room(&mut kept, caller.session.user(), self.count_max);
             }
-            if kept.len() >= self.count_max {
-                let message = format!(
-                    "the server holds {} sessions, its limit (setting server.sessions_max): close some, or raise it",
-                    kept.len()
-                );
-                return Err(status(Code::ResourceExhausted, "53300", message, None));
+            if full(&kept).is_some() {
+                make_room(&mut kept, user);
+            }
+            if let Some(full) = full(&kept) {
+                return Err(self.quota.refusal(full, user));
             }
             let session = Arc::clone(&caller.session);
             kept.insert(caller.id.clone(), Kept { session, used: Instant::now(), login });
@@ -180,15 +180,16 @@ impl Sessions {
 
 /// Forgets the session that a user has not used for the longest time: many drivers never close theirs. Those of others
 /// stay.
-fn make_room(kept: &mut HashMap<String, Kept>, user: &str, count_max: usize) {
-    if kept.len() < count_max {
-        return;
-    }
-    let own = kept.iter().filter(|(_, entry)| entry.session.user() == user && entry.used.elapsed() >= FORGOTTEN);
-    let oldest = own.min_by_key(|(_, entry)| entry.used).map(|(id, _)| id.clone());
+fn make_room(kept: &mut HashMap<String, Kept>, user: &str) {
+    let forgotten = of_user(kept, user).filter(|(_, entry)| entry.used.elapsed() >= FORGOTTEN);
+    let oldest = forgotten.min_by_key(|(_, entry)| entry.used).map(|(id, _)| id.clone());
     if let Some(oldest) = oldest {
         kept.remove(&oldest);
     }
+}
+
+fn of_user<'a>(kept: &'a HashMap<String, Kept>, user: &'a str) -> impl Iterator<Item = (&'a String, &'a Kept)> {
+    kept.iter().filter(move |(_, entry)| entry.session.user() == user)
 }
 
 /// A name that nobody can guess: 244 random bits.
@@ -217,11 +218,13 @@ fn cookie(headers: &MetadataMap) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     fn sessions() -> Sessions {
         let fresh = |user: &str| Session::new("tenant", user, Some("lake".into()), None);
-        Sessions::new(fresh, Duration::from_secs(60), 2)
+        Sessions::new(fresh, Duration::from_secs(60), Quota::for_test(2, 2))
     }
 
     fn with_cookie(id: &str) -> MetadataMap {
@@ -293,9 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn a_user_fills_a_share_and_leaves_the_rest_to_others() {
+        let fresh = |user: &str| Session::new("tenant", user, Some("lake".into()), None);
+        let sessions = Sessions::new(fresh, FORGOTTEN * 10, Quota::for_test(4, 2));
+        let hash: Arc<str> = "hash".into();
+        let first = sessions.log_in("ann", &hash).unwrap();
+        sessions.log_in("ann", &hash).unwrap();
+        let refused = sessions.log_in("ann", &hash).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(refused.message().contains("user ann"), "{refused:?}");
+        let eves = sessions.log_in("eve", &hash).unwrap();
+        for token in [&first, &eves] {
+            sessions.kept.lock().get_mut(token).unwrap().used = Instant::now() - FORGOTTEN * 2;
+        }
+        sessions.log_in("ann", &hash).unwrap();
+        assert_eq!([&first, &eves].map(|token| sessions.login(token).is_some()), [false, true]);
+    }
+
+    #[test]
     fn a_forgotten_session_makes_way_for_another_of_its_user_alone() {
         let fresh = |user: &str| Session::new("tenant", user, Some("lake".into()), None);
-        let sessions = Sessions::new(fresh, FORGOTTEN * 10, 2);
+        let sessions = Sessions::new(fresh, FORGOTTEN * 10, Quota::for_test(2, 2));
         let hash: Arc<str> = "hash".into();
         let [first, second] = [0, 1].map(|_| sessions.log_in("ann", &hash).unwrap());
         for token in [&first, &second] {

@@ -71,7 +71,8 @@ def plain(lake, tmp_path_factory):
 @pytest.fixture(scope="session")
 def secured(plain, lake, tmp_path_factory):
     """The same tables, for users whom the server knows. `lake` is not the catalog of names without one, so that choosing it matters."""
-    settings = {**FEW, "metrics_listen": f"127.0.0.1:{free_port()}"}
+    # One user does what all tests do.
+    settings = {**FEW, "user_share": 1.0, "metrics_listen": f"127.0.0.1:{free_port()}"}
     server = Secured(tmp_path_factory.mktemp("secured"), {"scratch": {"type": "memory"}, "lake": lake}, settings)
     yield server
     server.stop()

@@ -43,6 +43,7 @@ use crate::activity::Activity;
 use crate::auth::{Authenticator, Identity};
 use crate::polls::Polls;
 use crate::prepared::PreparedStatements;
+use crate::quota::{self, Quota};
 use crate::results::Results;
 use crate::sessions::{Caller, Sessions};
 use crate::settings::ServerSettings;
@@ -91,15 +92,12 @@ impl PolynyaService {
             let engine = Arc::clone(&engine);
             move |user: &str| engine.session(TENANT, user)
         };
-        let sessions = Arc::new(Sessions::new(fresh, settings.session_idle_timeout, settings.sessions_max));
-        let prepared = PreparedStatements::new(
-            settings.session_idle_timeout,
-            settings.prepared_statements_max,
-            settings.max_message_bytes.as_u64(),
-        );
+        let quota = Quota::new(&quota::SESSIONS, settings.sessions_max, settings);
+        let sessions = Arc::new(Sessions::new(fresh, settings.session_idle_timeout, quota));
+        let prepared = PreparedStatements::new(settings);
         let sql_info = sql_info::all().map_err(flight_status)?;
         let type_info = type_info::all().map_err(flight_status)?;
-        let polls = Polls::new(results.clone(), settings.result_lifetime);
+        let polls = Polls::new(results.clone(), settings);
         let bound_bytes_max = usize::try_from(settings.max_message_bytes.as_u64()).unwrap_or(usize::MAX);
         let inner =
             Inner { engine, auth, sessions, prepared, results, polls, activity, bound_bytes_max, sql_info, type_info };

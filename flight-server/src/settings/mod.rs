@@ -65,6 +65,10 @@ pub struct ServerSettings {
     pub result_lifetime: Duration,
     /// How many results may wait to be fetched. Default: 1,000.
     pub pending_results_max: usize,
+    /// The share of sessions, prepared statements and waiting results that one user may have, between 0 and 1, where callers
+    /// are asked who they are; one of each at least. Default: 0.25.
+    #[serde(deserialize_with = "otlp::ratio")]
+    pub user_share: f64,
     /// How long running statements may take to finish after SIGTERM. Default: 30 seconds.
     #[serde(deserialize_with = "polynya_engine::duration::deserialize")]
     pub drain_timeout: Duration,
@@ -106,6 +110,7 @@ impl Default for ServerSettings {
             prepared_statements_max: 10_000,
             result_lifetime: Duration::from_secs(5 * 60),
             pending_results_max: 1000,
+            user_share: 0.25,
             drain_timeout: Duration::from_secs(30),
             metrics_listen: None,
             otlp_endpoint: None,
@@ -132,6 +137,14 @@ impl ServerSettings {
     /// Whether callers are asked who they are: by a method of `[auth]`, or for a certificate.
     pub(crate) fn asks_callers(&self) -> bool {
         !self.auth.is_none() || self.asks_for_certificates()
+    }
+
+    /// How much one user may have of what all share: everything, where nobody is asked who calls.
+    pub(crate) fn share_of(&self, all: u64) -> u64 {
+        match self.asks_callers() {
+            true => ((all as f64 * self.user_share).ceil() as u64).clamp(1, all.max(1)),
+            false => all,
+        }
     }
 
     /// Whether clients may or must show a certificate.

@@ -1,4 +1,4 @@
-//! What the settings of traces must look like.
+//! What the settings of traces must look like; and what a share is.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use url::Url;

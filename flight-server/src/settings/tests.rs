@@ -164,6 +164,7 @@ fn what_is_wrong_is_told_without_secrets() {
     shown("[catalog.lake]\ntype = \"rest\"\ntoken = [\"hunter2\"]\n");
     // Other values are repeated, so that they are found.
     assert!(refused("[server]\nsessions_max = \"many\"\n").contains("many"));
+    assert!(refused("[server]\nuser_share = 25\n").contains("between 0 and 1"));
 }
 
 #[test]

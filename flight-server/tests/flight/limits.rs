@@ -2,7 +2,8 @@
 
 use bytesize::ByteSize;
 use polynya_flight_server::ServerSettings;
-use tonic::{Code, Request};
+use polynya_flight_server::settings::{AuthSettings, TokenSettings};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
@@ -36,6 +37,35 @@ async fn unfetched_results_are_limited() {
     harness.info("SELECT 1").await.unwrap();
     harness.info("SELECT 1").await.unwrap();
     assert_refused(harness.info("SELECT 1").await, Code::ResourceExhausted, "server.pending_results_max");
+}
+
+#[tokio::test]
+async fn one_user_does_not_fill_what_all_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut auth = AuthSettings::default();
+    for user in ["ann", "bob"] {
+        let file = folder.path().join(user);
+        std::fs::write(&file, format!("the-fixed-token-of-{user}")).unwrap();
+        auth.token.insert(user.to_owned(), TokenSettings { file: Some(file), ..TokenSettings::default() });
+    }
+    let settings = ServerSettings { pending_results_max: 8, sessions_max: 8, auth, ..ServerSettings::default() };
+    let harness = Harness::start_empty(settings).await;
+    let ask = async |user: &str, sql: &str| -> Result<(), Status> {
+        let mut request = Request::new(statement(sql));
+        request.metadata_mut().insert("authorization", format!("Bearer the-fixed-token-of-{user}").parse().unwrap());
+        harness.raw.clone().get_flight_info(request).await.map(drop)
+    };
+    for _ in 0..2 {
+        ask("ann", "SELECT 1").await.unwrap();
+    }
+    assert_refused(ask("ann", "SELECT 1").await, Code::ResourceExhausted, "server.user_share");
+    ask("bob", "SELECT 1").await.unwrap();
+    // What has no rows makes way for itself; the session that it changes is kept.
+    for _ in 0..2 {
+        ask("bob", "SET polynya.cache = 'off'").await.unwrap();
+    }
+    let refused = ask("bob", "SET polynya.cache = 'off'").await;
+    assert_refused(refused, Code::ResourceExhausted, "user bob has 2 sessions");
 }
 
 #[tokio::test]
