@@ -1,9 +1,10 @@
-//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers; and the condition
-//! of a join that can be stopped.
+//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers, or its own name; and
+//! the condition of a join that can be stopped.
 
 mod checked_arithmetic;
 mod exact_sum;
 mod interruptible;
+mod version;
 
 use std::sync::Arc;
 
@@ -12,10 +13,12 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use exact_sum::ExactSum;
 pub(crate) use interruptible::{interruptible, interruptible_function};
+use version::Version;
 
-/// What [`crate::planner`] plans integer operators as.
+/// What [`crate::planner`] plans integer operators as, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    Operation::ALL.into_iter().map(CheckedArithmetic::function).collect()
+    let version = Arc::new(ScalarUDF::new_from_impl(Version::default()));
+    Operation::ALL.into_iter().map(CheckedArithmetic::function).chain([version]).collect()
 }
 
 /// To be registered after DataFusion's, whose names they have.

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Schema};
 use arrow_flight::IpcMessage;
 use arrow_flight::sql::{
     CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
-    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
+    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo, SqlInfo,
 };
 
 use crate::harness::{Harness, text};
@@ -97,4 +97,14 @@ async fn sql_info_and_type_info_can_be_asked_whole_and_in_part() {
     assert!(text(&batches).len() >= 13);
     let (_, batches) = harness.command(CommandGetXdbcTypeInfo { data_type: Some(-5) }).await.unwrap();
     assert!(text(&batches)[0].starts_with("BIGINT|"));
+}
+
+#[tokio::test]
+async fn version_is_what_the_server_tells_of_itself() {
+    let mut harness = Harness::start().await;
+    let version = harness.rows("SELECT version()").await.concat();
+    assert_eq!(version, concat!("Polynya ", env!("CARGO_PKG_VERSION")));
+    let info = vec![SqlInfo::FlightSqlServerName as u32, SqlInfo::FlightSqlServerVersion as u32];
+    let told = text(&harness.command(CommandGetSqlInfo { info }).await.unwrap().1).concat();
+    assert!(version.split(' ').all(|part| told.contains(part)), "{told}");
 }
