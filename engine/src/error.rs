@@ -260,9 +260,10 @@ impl From<ArrowError> for Error {
 
 /// DataFusion's message for a person: without its backtraces and its advice to file a bug upstream.
 fn describe(error: &DataFusionError) -> String {
-    let message = error.message().into_owned();
+    let message = error.message();
+    let message = message.split_once(".\nThis issue was likely caused by a bug").map_or(&*message, |(told, _)| told);
     match error.find_root() {
         DataFusionError::ResourcesExhausted(root) => format!("out of memory or disk: {root}"),
-        _ => message,
+        _ => message.to_owned(),
     }
 }

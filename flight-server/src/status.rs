@@ -4,6 +4,8 @@
 //! the SQLSTATE (`polynya-sqlstate`) and the query's id (`polynya-query-id`). Errors carry no secrets, so neither do
 //! the messages.
 
+mod query;
+
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
@@ -131,7 +133,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::Cancelled => (Code::Cancelled, "57014"),
         Error::Settings { .. } => (Code::FailedPrecondition, "F0000"),
         Error::Catalog(error) => classify_catalog(error),
-        Error::Query(error) => classify_query(error),
+        Error::Query(error) => query::classify_query(error),
         Error::Internal(_) => (Code::Internal, "XX000"),
         _ => (Code::Unknown, "XX000"),
     }
@@ -154,41 +156,6 @@ fn classify_catalog(error: &polynya_catalog::Error) -> (Code, &'static str) {
         Catalog::Unavailable { .. } => (Code::Unavailable, "08006"),
         Catalog::FileNotFound { .. } | Catalog::Malformed { .. } => (Code::DataLoss, "58030"),
         _ => (Code::Internal, "XX000"),
-    }
-}
-
-/// DataFusion's errors: the statement's fault where it says so, the data's where arithmetic or parsing failed.
-fn classify_query(error: &datafusion::error::DataFusionError) -> (Code, &'static str) {
-    use datafusion::error::DataFusionError as Df;
-    match error.find_root() {
-        Df::SQL(..) => (Code::InvalidArgument, "42601"),
-        Df::SchemaError(error, _) => (Code::InvalidArgument, classify_names(error)),
-        Df::Plan(message) if message.starts_with("Invalid function") => (Code::InvalidArgument, "42883"),
-        Df::Plan(_) | Df::Configuration(_) => (Code::InvalidArgument, "42000"),
-        Df::NotImplemented(_) => (Code::Unimplemented, "0A000"),
-        Df::ResourcesExhausted(_) => (Code::ResourceExhausted, "53200"),
-        Df::ObjectStore(_) | Df::IoError(_) => (Code::Unavailable, "58030"),
-        Df::Execution(_) => (Code::InvalidArgument, "22000"),
-        Df::ArrowError(error, _) => match error.as_ref() {
-            ArrowError::DivideByZero => (Code::InvalidArgument, "22012"),
-            ArrowError::ArithmeticOverflow(_) => (Code::InvalidArgument, "22003"),
-            ArrowError::CastError(_) | ArrowError::ParseError(_) => (Code::InvalidArgument, "22018"),
-            ArrowError::ComputeError(_) | ArrowError::InvalidArgumentError(_) => (Code::InvalidArgument, "22000"),
-            ArrowError::NotYetImplemented(_) => (Code::Unimplemented, "0A000"),
-            _ => (Code::Internal, "XX000"),
-        },
-        Df::ParquetError(_) => (Code::DataLoss, "58030"),
-        _ => (Code::Internal, "XX000"),
-    }
-}
-
-/// What is wrong with a column's name.
-fn classify_names(error: &datafusion::common::SchemaError) -> &'static str {
-    use datafusion::common::SchemaError as Name;
-    match error {
-        Name::FieldNotFound { .. } => "42703",
-        Name::AmbiguousReference { .. } => "42702",
-        Name::DuplicateQualifiedField { .. } | Name::DuplicateUnqualifiedField { .. } => "42701",
     }
 }
 
