@@ -6,13 +6,13 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, StringArray, new_null_array};
 use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 
-use crate::types::{Kind, plain_message};
+use crate::types::{Kind, check_digits, plain_message};
 use crate::{Error, Result};
 
 /// Values as a parameter takes them; as they are if its type is not known (Null).
@@ -22,6 +22,10 @@ use crate::{Error, Result};
 pub(super) fn fit(values: &ArrayRef, declared: &DataType, ordinal: usize) -> Result<ArrayRef> {
     let values = plain(values)?;
     let from = values.data_type();
+    check_digits(&values).map_err(|error| Error::Parameter {
+        ordinal,
+        message: format!("a value is not of its own type {from}: {}", plain_message(error)),
+    })?;
     if from == declared || declared.is_null() {
         return Ok(values);
     }
@@ -42,6 +46,7 @@ pub(super) fn fit(values: &ArrayRef, declared: &DataType, ordinal: usize) -> Res
     let converted = match declared {
         DataType::FixedSizeBinary(length) => fixed(&values, from_kind, *length),
         DataType::Timestamp(unit, _) if from_kind == Kind::Timestamp => timestamps(&values, *unit, declared),
+        decimal if decimal.is_decimal() && from.is_floating() => floats_as_decimals(&values, declared),
         _ => exactly(&values, from_kind, declared),
     };
     match converted {
@@ -77,6 +82,7 @@ fn nested(values: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
 fn exactly(values: &ArrayRef, kind: Kind, declared: &DataType) -> Result<ArrayRef, String> {
     let converted = strictly(values, declared)?;
     let same = match (kind, declared) {
+        (Kind::Text, decimal) if decimal.is_decimal() => has_room_for_fractions(values, decimal)?,
         (_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => true,
         (Kind::Text, _) => match widest(declared) {
             // Text that is too long or too far away for the widest type is in none.
@@ -94,11 +100,41 @@ fn exactly(values: &ArrayRef, kind: Kind, declared: &DataType) -> Result<ArrayRe
 /// The type that keeps every digit which text has for a type.
 fn widest(declared: &DataType) -> Option<DataType> {
     match declared {
-        declared if declared.is_decimal() => Some(DataType::Decimal256(76, 38)),
         DataType::Timestamp(_, zone) => Some(DataType::Timestamp(TimeUnit::Nanosecond, zone.clone())),
         DataType::Time32(_) | DataType::Time64(_) => Some(DataType::Time64(TimeUnit::Nanosecond)),
         _ => None,
     }
+}
+
+/// Whether a decimal has all digits that texts of numbers have behind the point: arrow's parser would round them.
+fn has_room_for_fractions(texts: &ArrayRef, decimal: &DataType) -> Result<bool, String> {
+    let (DataType::Decimal32(_, scale)
+    | DataType::Decimal64(_, scale)
+    | DataType::Decimal128(_, scale)
+    | DataType::Decimal256(_, scale)) = decimal
+    else {
+        return Ok(false);
+    };
+    let scale = usize::try_from(*scale).unwrap_or(0);
+    let texts = strictly(texts, &DataType::Utf8)?;
+    let digits =
+        |text: &str| text.split_once('.').map_or(0, |(_, digits)| digits.trim_end().trim_end_matches('0').len());
+    Ok(texts.as_string::<i32>().iter().flatten().all(|text| digits(text) <= scale))
+}
+
+/// The decimals that floating-point numbers are written as, in the fewest digits that are read as the same number. Arrow
+/// multiplies instead, which gives other digits from the seventeenth on: 9999999999999999832227.84 for 1e22.
+fn floats_as_decimals(values: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
+    let texts: StringArray = match values.data_type() {
+        DataType::Float64 => {
+            values.as_primitive::<Float64Type>().iter().map(|value| value.map(|value| value.to_string())).collect()
+        }
+        _ => {
+            let values = strictly(values, &DataType::Float32)?;
+            values.as_primitive::<Float32Type>().iter().map(|value| value.map(|value| value.to_string())).collect()
+        }
+    };
+    exactly(&(Arc::new(texts) as ArrayRef), Kind::Text, declared)
 }
 
 /// First the unit, which may lose digits, then the time zone, which does not.
@@ -196,5 +232,69 @@ mod tests {
         let finer = Decimal128Array::from(vec![1_005]).with_precision_and_scale(10, 3).unwrap();
         assert_eq!(fitted(finer, &cents).unwrap().data_type(), &DataType::Decimal128(10, 3));
         assert_eq!(fitted(Float64Array::from(vec![0.1]), &DataType::Float32).unwrap().data_type(), &DataType::Float64);
+        let digits38 = Decimal128Array::from(vec![NINES]).with_precision_and_scale(38, 0).unwrap();
+        assert_eq!(fitted(digits38, &cents).unwrap().data_type(), &DataType::Decimal128(38, 0));
+    }
+
+    /// 38 digits.
+    const NINES: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
+
+    #[test]
+    fn decimals_beyond_their_own_type_are_refused_and_never_taken_for_others() {
+        for declared in [
+            DataType::Decimal128(38, 10),
+            DataType::Decimal128(10, 2),
+            DataType::Decimal128(5, 2),
+            DataType::Float64,
+            DataType::Utf8,
+            DataType::Null,
+        ] {
+            let labelled = Decimal128Array::from(vec![NINES]).with_precision_and_scale(5, 2).unwrap();
+            let refused = fitted(labelled, &declared).unwrap_err();
+            assert!(matches!(refused, Error::Parameter { ordinal: 2, .. }), "{declared}: {refused}");
+            assert!(refused.to_string().contains("Decimal128(5, 2)"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn text_has_as_many_digits_as_a_decimal_has_room_for() {
+        let nines = NINES.to_string();
+        let fraction = format!("0.{nines}");
+        for (text, declared) in [
+            (nines.clone(), DataType::Decimal128(38, 0)),
+            (format!("-{nines}.000"), DataType::Decimal128(38, 0)),
+            (fraction.clone(), DataType::Decimal128(38, 38)),
+            (format!("{fraction}00"), DataType::Decimal128(38, 38)),
+        ] {
+            let fitted = fitted(StringArray::from(vec![text.clone()]), &declared).unwrap();
+            let value = fitted.as_primitive::<arrow::datatypes::Decimal128Type>().value(0);
+            assert_eq!(value.abs(), NINES, "{text}");
+        }
+        for (text, declared) in [
+            (format!("{nines}0"), DataType::Decimal128(38, 0)),
+            (format!("{nines}.5"), DataType::Decimal128(38, 0)),
+            (nines, DataType::Decimal128(38, 1)),
+            (format!("{fraction}1"), DataType::Decimal128(38, 38)),
+            ("1e5".to_owned(), DataType::Decimal128(38, 0)),
+        ] {
+            assert!(fitted(StringArray::from(vec![text.clone()]), &declared).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn floats_become_the_decimals_that_they_are_written_as() {
+        let decimal = DataType::Decimal128(38, 2);
+        for (value, expected) in
+            [(1e22, 10_i128.pow(24)), (0.1, 10), (-12.5, -1250), (1e35, 10_i128.pow(37)), (-0.0, 0)]
+        {
+            let fitted = fitted(Float64Array::from(vec![value]), &decimal).unwrap();
+            assert_eq!(fitted.data_type(), &decimal);
+            assert_eq!(fitted.as_primitive::<arrow::datatypes::Decimal128Type>().value(0), expected, "{value}");
+        }
+        for value in [0.125, 1e36, 1e300, 1e-40, f64::NAN, f64::INFINITY] {
+            assert_eq!(fitted(Float64Array::from(vec![value]), &decimal).unwrap().data_type(), &DataType::Float64);
+        }
+        let single = arrow::array::Float32Array::from(vec![0.1_f32]);
+        assert_eq!(fitted(single, &decimal).unwrap().data_type(), &decimal);
     }
 }

@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Float64Ty
 use arrow::util::display::{FormatOptions, array_value_to_string};
 use iceberg::spec::{NestedField, PrimitiveType, StructType, Type};
 
-use crate::types::{Kind, plain_message};
+use crate::types::{Kind, check_digits, plain_message};
 use crate::{Error, Result};
 
 /// A column that values are made for.
@@ -48,6 +48,7 @@ impl Target<'_> {
 
 /// The values in the column's type, checked against its NOT NULL.
 pub(super) fn coerce(values: &ArrayRef, target: Target<'_>) -> Result<ArrayRef> {
+    check_digits(values).map_err(|error| target.bad_value(plain_message(error)))?;
     let converted = convert(values, target)?;
     refuse_nulls(&converted, target.field.required, target.path, target.table, None)?;
     Ok(converted)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, NullArray, RecordBatch, StringArray};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::sql::{CommandStatementIngest, ProstMessageExt};
 use arrow_flight::{FlightData, FlightDescriptor};
@@ -88,4 +88,18 @@ async fn lengths_that_cannot_be_true_are_refused_and_the_server_lives_on() {
         assert_refused(put(&mut harness, nothing).await, Code::InvalidArgument, "rows");
     }
     assert_eq!(harness.rows("SELECT count(*) FROM s.n").await, ["200000"]);
+}
+
+#[tokio::test]
+async fn decimals_with_more_digits_than_their_type_are_refused() {
+    let mut harness = Harness::start().await;
+    let client = Client::connect(&harness.server.url(), &Auth::default()).await.unwrap();
+    let prices = |value: i128| {
+        let prices = Decimal128Array::from(vec![value]).with_precision_and_scale(5, 2).unwrap();
+        RecordBatch::try_from_iter([("price", Arc::new(prices) as ArrayRef)]).unwrap()
+    };
+    assert_eq!(ingest(&client, "prices", IngestMode::Create, vec![prices(99_999)]).await, Ok(1));
+    let refused = ingest(&client, "prices", IngestMode::Append, vec![prices(1 << 40)]).await.unwrap_err();
+    assert!(refused.contains("column price of table s.prices"), "{refused}");
+    assert_eq!(harness.rows("SELECT price FROM s.prices").await, ["999.99"]);
 }

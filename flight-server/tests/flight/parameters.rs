@@ -371,3 +371,45 @@ async fn statements_bound_at_once_do_not_see_each_others_values() {
     }
     futures::future::join_all(tasks).await;
 }
+
+#[tokio::test]
+async fn decimals_of_38_digits_are_right_or_refused() {
+    const NINES: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
+    let mut harness = Harness::start().await;
+    harness.update("CREATE TABLE s.d (wide DECIMAL(38, 0), cents DECIMAL(10, 2))").await;
+    let decimal = |value: i128, precision: u8, scale: i8| -> ArrayRef {
+        Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, scale).unwrap())
+    };
+    let insert = "INSERT INTO s.d VALUES (?, 1.25)";
+    assert_eq!(update(&mut harness, insert, vec![rows(vec![decimal(NINES, 38, 0)])]).await.unwrap(), 1);
+    for (sql, value, expected) in [
+        ("SELECT count(*) FROM s.d WHERE wide = ?", decimal(NINES, 38, 0), "1"),
+        ("SELECT count(*) FROM s.d WHERE wide = ?", decimal(NINES - 1, 38, 0), "0"),
+        ("SELECT count(*) FROM s.d WHERE cents = ?", decimal(125 * 10_i128.pow(34), 38, 36), "1"),
+        ("SELECT count(*) FROM s.d WHERE cents < ?", decimal(NINES / 1000, 38, 0), "1"),
+        ("SELECT ?", decimal(NINES, 38, 38), "0.99999999999999999999999999999999999999"),
+        ("SELECT wide - ? FROM s.d", decimal(NINES, 38, 0), "0"),
+    ] {
+        assert_eq!(ask(&mut harness, sql, vec![value]).await.unwrap(), [expected], "{sql}");
+    }
+    for (sql, value) in [
+        ("SELECT count(*) FROM s.d WHERE cents = ?", decimal(NINES, 38, 0)),
+        ("SELECT count(*) FROM s.d WHERE wide = ?", decimal(NINES, 38, 10)),
+        ("SELECT CAST(? AS DECIMAL(10, 2))", decimal(NINES, 38, 0)),
+        ("SELECT CAST(? AS BIGINT)", decimal(NINES, 38, 0)),
+    ] {
+        assert_refused(ask(&mut harness, sql, vec![value]).await, Code::InvalidArgument, "");
+    }
+    // More digits than the value's own type has: no client may send such, and Arrow does not look.
+    let select = "SELECT count(*) FROM s.d WHERE wide = ?";
+    let refused = ask(&mut harness, select, vec![decimal(NINES, 5, 2)]).await;
+    assert_eq!(sqlstate(&assert_refused(refused, Code::InvalidArgument, "parameter 1")), "22023");
+    for (columns, value) in
+        [("cents", decimal(NINES, 38, 0)), ("cents", decimal(NINES, 10, 2)), ("wide", decimal(NINES, 5, 0))]
+    {
+        let insert = format!("INSERT INTO s.d ({columns}) VALUES (?)");
+        let refused = update(&mut harness, &insert, vec![rows(vec![value])]).await;
+        assert_refused(refused, Code::InvalidArgument, "");
+    }
+    assert_eq!(harness.rows("SELECT count(*) FROM s.d").await, ["1"]);
+}
