@@ -1,4 +1,7 @@
 //! Workers as processes of this machine, started when a query wants them, and stopped when none did for a while.
+//!
+//! A worker that starts is waited for by the queries that want it, and by nobody else: the processes are not locked
+//! meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,10 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::future::join_all;
+use futures::future::{BoxFuture, Shared};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::channels::Channels;
@@ -42,11 +48,23 @@ pub(super) struct Recipe {
 /// See the module. A worker's number is its name: the one that takes it next finds the cache of the one before.
 #[derive(Debug)]
 pub(super) struct LocalProcess {
-    recipe: Recipe,
+    recipe: Arc<Recipe>,
     channels: Arc<Channels>,
-    running: Mutex<BTreeMap<usize, Process>>,
+    processes: Arc<Mutex<Processes>>,
     lost: parking_lot::Mutex<Vec<(Url, Loss)>>,
 }
+
+/// All of them, by number.
+#[derive(Debug, Default)]
+struct Processes {
+    running: BTreeMap<usize, Process>,
+    /// Those that are not ready yet.
+    starting: BTreeMap<usize, Starting>,
+}
+
+/// A start that goes on although who asked for it may have gone, and that all who want the worker wait for. Gives why it
+/// failed, if it did.
+type Starting = Shared<BoxFuture<'static, Option<String>>>;
 
 #[derive(Debug)]
 struct Process {
@@ -61,12 +79,14 @@ struct Process {
 
 impl LocalProcess {
     pub(super) fn new(recipe: Recipe, channels: Arc<Channels>) -> Self {
-        Self { recipe, channels, running: Mutex::default(), lost: parking_lot::Mutex::default() }
+        let (processes, lost) = (Arc::default(), parking_lot::Mutex::default());
+        Self { recipe: Arc::new(recipe), channels, processes, lost }
     }
 
     /// The processes, without those that ended or were lost.
-    async fn tidied(&self) -> MutexGuard<'_, BTreeMap<usize, Process>> {
-        let mut running = self.running.lock().await;
+    async fn tidied(&self) -> MutexGuard<'_, Processes> {
+        let mut processes = self.processes.lock().await;
+        let running = &mut processes.running;
         let lost: BTreeSet<_> = std::mem::take(&mut *self.lost.lock()).into_iter().collect();
         for (url, how) in lost {
             for process in running.values_mut().filter(|process| process.url == url) {
@@ -93,13 +113,43 @@ impl LocalProcess {
             }
         }
         running.retain(|_, process| process.lives());
-        running
+        // Who starts one takes it off when it is ready, unless it panicked.
+        processes.starting.retain(|_, start| start.peek().is_none());
+        processes
+    }
+
+    /// Begins to start so many more.
+    fn begin(&self, processes: &mut Processes, count: usize) {
+        let is_free = |number: &usize| !processes.running.contains_key(number) && !processes.starting.contains_key(number);
+        let numbers: Vec<usize> = (0..).filter(is_free).take(count).collect();
+        for number in numbers {
+            // Weak: what starts ends with this.
+            let (recipe, all) = (Arc::clone(&self.recipe), Arc::downgrade(&self.processes));
+            let start = AbortOnDropHandle::new(tokio::spawn(async move {
+                let started = recipe.start(number).await;
+                let Some(all) = all.upgrade() else { return None };
+                let mut processes = all.lock().await;
+                let failure = match started {
+                    Ok(process) => {
+                        processes.running.insert(number, process);
+                        None
+                    }
+                    Err(why) => Some(format!("worker {number} could not be started: {why}")),
+                };
+                // Last, since this task may be dropped with it.
+                processes.starting.remove(&number);
+                failure
+            }));
+            let start = async move { start.await.unwrap_or_else(|error| Some(error.to_string())) };
+            processes.starting.insert(number, start.boxed().shared());
+        }
     }
 }
 
 impl Recipe {
-    async fn start(&self, number: usize) -> Result<Process> {
-        let failed = |why: String| Error::NoWorkers(format!("worker {number} could not be started: {why}"));
+    /// # Errors
+    /// Says why there is no such process.
+    async fn start(&self, number: usize) -> Result<Process, String> {
         let mut command = Command::new(&self.program);
         // A worker has these settings alone: not those that this process has from a file or its environment.
         command.args(["worker", "--listen", "127.0.0.1:0", "--child"]);
@@ -109,9 +159,9 @@ impl Recipe {
         command.env("POLYNYA__WORKERS__SECRET", self.secret.reveal());
         command.envs(self.environment.iter().map(|(key, value)| (key, value.replace("{}", &number.to_string()))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| failed(format!("{}: {error}", self.program.display())))?;
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
         let (Some(stdout), Some(lifeline)) = (child.stdout.take(), child.stdin.take()) else {
-            return Err(failed("it has no pipes".to_owned()));
+            return Err("it has no pipes".to_owned());
         };
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {
@@ -126,12 +176,9 @@ impl Recipe {
         };
         let url = match tokio::time::timeout(self.start_timeout, ready).await {
             Ok(Some(url)) => url,
-            Ok(None) => return Err(failed("it ended at once; its log says why".to_owned())),
+            Ok(None) => return Err("it ended at once; its log says why".to_owned()),
             Err(_) => {
-                return Err(failed(format!(
-                    "it was not ready after {:?} (setting workers.start_timeout)",
-                    self.start_timeout
-                )));
+                return Err(format!("it was not ready after {:?} (setting workers.start_timeout)", self.start_timeout));
             }
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
@@ -163,31 +210,32 @@ fn named(running: &BTreeMap<usize, Process>) -> Vec<Worker> {
 #[async_trait]
 impl Provisioner for LocalProcess {
     async fn workers(&self, wanted: usize) -> Result<Vec<Worker>> {
-        let mut running = self.tidied().await;
         let wanted = wanted.clamp(self.recipe.min.max(1), self.recipe.max.max(1));
-        let missing = wanted.saturating_sub(named(&running).len());
-        let numbers: Vec<usize> = (0..).filter(|number| !running.contains_key(number)).take(missing).collect();
-        let started = join_all(numbers.iter().map(|number| self.recipe.start(*number))).await;
+        let (mut workers, mut starting) = {
+            let mut processes = self.tidied().await;
+            let workers = named(&processes.running);
+            let missing = wanted.saturating_sub(workers.len() + processes.starting.len());
+            self.begin(&mut processes, missing);
+            (workers, processes.starting.values().cloned().collect::<FuturesUnordered<_>>())
+        };
         let mut failure = None;
-        for (number, started) in numbers.into_iter().zip(started) {
-            match started {
-                Ok(process) => drop(running.insert(number, process)),
-                Err(error) => failure = Some(error),
-            }
+        while workers.len() < wanted
+            && let Some(ended) = starting.next().await
+        {
+            failure = ended.or(failure);
+            workers = named(&self.tidied().await.running);
         }
-        let workers = named(&running);
-        match failure {
-            Some(error) if workers.is_empty() => Err(error),
-            Some(error) => {
-                tracing::warn!(%error, "a query runs on fewer workers than it wants");
-                Ok(workers)
-            }
-            None => Ok(workers),
+        if workers.is_empty() {
+            return Err(Error::NoWorkers(failure.unwrap_or_else(|| "all ended as soon as they had started".to_owned())));
         }
+        if workers.len() < wanted {
+            tracing::warn!(error = failure, "a query runs on fewer workers than it wants");
+        }
+        Ok(workers)
     }
 
     async fn running(&self) -> Vec<Worker> {
-        named(&*self.tidied().await)
+        named(&self.tidied().await.running)
     }
 
     fn lost(&self, url: &Url, how: Loss) {
@@ -195,10 +243,14 @@ impl Provisioner for LocalProcess {
     }
 
     async fn idle(&self) {
-        let mut running = self.tidied().await;
-        let working = running.values_mut().filter(|process| process.draining.is_none());
+        let mut processes = self.tidied().await;
+        let working = processes.running.values_mut().filter(|process| process.draining.is_none());
         for process in working.skip(self.recipe.min) {
             process.drain().await;
         }
     }
 }
+
+#[cfg(test)]
+#[path = "local_process_tests.rs"]
+mod tests;
