@@ -1,7 +1,7 @@
 //! Workers as processes of this machine, started when a query wants them, and stopped when none did for a while.
 //!
 //! A worker that starts is waited for by the queries that want it, and by nobody else: the processes are not locked
-//! meanwhile.
+//! meanwhile. A worker is a process group: what a program that is a script has started is killed with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -69,12 +69,35 @@ type Starting = Shared<BoxFuture<'static, Option<String>>>;
 #[derive(Debug)]
 struct Process {
     url: Url,
-    child: Child,
+    group: Group,
     /// Since when it takes no more tasks: it ends when those that it has are done.
     draining: Option<Instant>,
     is_killed: bool,
     /// The worker drains when something is written here, and ends when this closes, however this process ends.
     lifeline: tokio::process::ChildStdin,
+}
+
+/// A process, and those that it has started, which are killed with it.
+#[derive(Debug)]
+struct Group(Child);
+
+impl Group {
+    /// Without a shell there is no script either that could have started others.
+    fn kill(&mut self) {
+        // None once it has ended and its number may be another's.
+        if let Some(id) = self.0.id() {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("kill -s KILL -- -{id}")]);
+            let _ = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+        let _ = self.0.start_kill();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 impl LocalProcess {
@@ -96,7 +119,7 @@ impl LocalProcess {
                         tracing::warn!(%url, "a worker that was taken for lost is there");
                     }
                     Loss::Silent => {
-                        let _ = process.child.start_kill();
+                        process.group.kill();
                         process.is_killed = true;
                     }
                     Loss::Draining => drop(process.draining.get_or_insert_with(Instant::now)),
@@ -105,11 +128,12 @@ impl LocalProcess {
         }
         // A worker holds its cache's folder until its end.
         for process in running.values_mut().filter(|process| process.is_killed) {
-            let _ = process.child.wait().await;
+            let _ = process.group.0.wait().await;
         }
         for process in running.values_mut() {
             if process.draining.is_some_and(|since| since.elapsed() > self.recipe.drain_timeout) {
-                let _ = process.child.kill().await;
+                process.group.kill();
+                let _ = process.group.0.wait().await;
             }
         }
         running.retain(|_, process| process.lives());
@@ -159,8 +183,11 @@ impl Recipe {
         command.env("POLYNYA__WORKERS__SECRET", self.secret.reveal());
         command.envs(self.environment.iter().map(|(key, value)| (key, value.replace("{}", &number.to_string()))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
-        let (Some(stdout), Some(lifeline)) = (child.stdout.take(), child.stdin.take()) else {
+        // Not in this process's group: what the terminal tells that one, such as Ctrl-C, is for this process alone.
+        command.process_group(0);
+        let child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let mut group = Group(child);
+        let (Some(stdout), Some(lifeline)) = (group.0.stdout.take(), group.0.stdin.take()) else {
             return Err("it has no pipes".to_owned());
         };
         let mut lines = BufReader::new(stdout).lines();
@@ -183,13 +210,13 @@ impl Recipe {
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         tracing::info!(number, %url, "a worker was started");
-        Ok(Process { url, child, draining: None, is_killed: false, lifeline })
+        Ok(Process { url, group, draining: None, is_killed: false, lifeline })
     }
 }
 
 impl Process {
     fn lives(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        matches!(self.group.0.try_wait(), Ok(None))
     }
 
     /// Asks the worker to end when its tasks are done.

@@ -115,6 +115,23 @@ async fn a_start_ends_with_the_coordinator() {
     eventually("it ends", || !runs(&pid)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_script_started_ends_with_it() {
+    let stays = "sleep 600 & echo $! > \"$FOLDER/pid-$NUMBER.new\"\nmv \"$FOLDER/pid-$NUMBER.new\" \"$FOLDER/pid-$NUMBER\"";
+    let scripted = Scripted::new(&format!("{stays}\n{READY}\nexec cat"));
+    let workers = scripted.processes.workers(2).await.unwrap();
+    let pids = [0, 1].map(|number| std::fs::read_to_string(scripted.file(&format!("pid-{number}"))).unwrap());
+    assert!(pids.iter().all(|pid| runs(pid)));
+    // Nothing answers at its address.
+    scripted.processes.lost(&workers[0].url, Loss::Silent);
+    assert_eq!(ids(&scripted.processes.running().await), ["local-1"]);
+    eventually("what the lost one started ends", || !runs(&pids[0])).await;
+    assert!(runs(&pids[1]));
+    let Scripted { processes, folder: _folder } = scripted;
+    drop(processes);
+    eventually("what the other started ends", || !runs(&pids[1])).await;
+}
+
 /// Whether a process is there and has not ended.
 fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
