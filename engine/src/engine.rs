@@ -30,6 +30,7 @@ use crate::pin::TablePointers;
 use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
+use crate::spill::SpillFolder;
 use crate::statement::{self, Statement};
 use crate::system::{self, QueryLog};
 use crate::trace::TraceContext;
@@ -56,6 +57,7 @@ pub struct Engine {
     trace: Option<Arc<dyn TraceContext>>,
     scan_codec: Arc<ScanCodec>,
     caches: Arc<ScanCaches>,
+    spill: Option<Arc<SpillFolder>>,
     base: SessionState,
 }
 
@@ -75,6 +77,7 @@ impl Engine {
         let data = data_caches(&settings)?;
         let manifests = ManifestCache::new(metadata_bytes / 2, Arc::clone(&data.pages.cache));
         let caches = ScanCaches { metadata, manifests, data };
+        let spill = SpillFolder::of(&settings.memory)?.map(Arc::new);
         Ok(Arc::new(Self {
             catalogs,
             default_catalog,
@@ -92,8 +95,17 @@ impl Engine {
             trace: settings.trace.clone(),
             scan_codec: Arc::new(ScanCodec::new(caches.data.clone())),
             caches: Arc::new(caches),
-            base: base_state(&settings)?,
+            base: base_state(&settings, spill.as_ref())?,
+            spill,
         }))
+    }
+
+    /// Removes what was spilled to disk. For the end of the process, which does not drop what its tasks hold: nothing is to
+    /// run any more.
+    pub fn close(&self) {
+        if let Some(spill) = &self.spill {
+            spill.remove();
+        }
     }
 
     /// A session that starts in the server's default catalog and schema.
@@ -426,11 +438,15 @@ const WHOLE_BUILD_SIDE_BYTES_MAX: usize = 8 << 20;
 const WHOLE_BUILD_SIDE_ROWS_MAX: usize = 500_000;
 
 /// What every query's state begins from: functions, rules, pools and options.
-fn base_state(settings: &Settings) -> Result<SessionState> {
+fn base_state(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
         .with_target_partitions(settings.execution.partitions());
+    if let Some(spill) = spill {
+        // A query that outlives the engine has it still.
+        config.set_extension(Arc::clone(spill));
+    }
     let options = config.options_mut();
     options.extensions.insert(PolynyaOptions {
         execution: settings.workers.execution,
@@ -452,7 +468,7 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
     options.sql_parser.parse_float_as_decimal = true;
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime(settings)?)
+        .with_runtime_env(runtime(settings, spill.map(Arc::as_ref))?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules())
@@ -465,18 +481,12 @@ fn base_state(settings: &Settings) -> Result<SessionState> {
     Ok(builder.build())
 }
 
-fn runtime(settings: &Settings) -> Result<Arc<RuntimeEnv>> {
+fn runtime(settings: &Settings, spill: Option<&SpillFolder>) -> Result<Arc<RuntimeEnv>> {
     let limit = usize::try_from(settings.memory.limit_bytes()).unwrap_or(usize::MAX);
     let largest = std::num::NonZeroUsize::new(3).ok_or_else(|| Error::Internal("3 is zero".to_owned()))?;
     let pool = TrackConsumersPool::new(FairSpillPool::new(limit), largest);
-    let mode = match &settings.memory.spill_dir {
-        Some(folder) => {
-            std::fs::create_dir_all(folder).map_err(|error| Error::Settings {
-                setting: "memory.spill_dir".to_owned(),
-                message: format!("{} cannot be created: {error}", folder.display()),
-            })?;
-            DiskManagerMode::Directories(vec![folder.clone()])
-        }
+    let mode = match spill {
+        Some(spill) => DiskManagerMode::Directories(vec![spill.path().to_owned()]),
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default()

@@ -36,6 +36,7 @@ mod scan;
 mod session;
 mod settings;
 mod sizes;
+mod spill;
 pub mod statement;
 mod system;
 mod trace;

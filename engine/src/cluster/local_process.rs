@@ -144,7 +144,8 @@ impl LocalProcess {
 
     /// Begins to start so many more.
     fn begin(&self, processes: &mut Processes, count: usize) {
-        let is_free = |number: &usize| !processes.running.contains_key(number) && !processes.starting.contains_key(number);
+        let is_free =
+            |number: &usize| !processes.running.contains_key(number) && !processes.starting.contains_key(number);
         let numbers: Vec<usize> = (0..).filter(is_free).take(count).collect();
         for number in numbers {
             // Weak: what starts ends with this.
@@ -253,7 +254,9 @@ impl Provisioner for LocalProcess {
             workers = named(&self.tidied().await.running);
         }
         if workers.is_empty() {
-            return Err(Error::NoWorkers(failure.unwrap_or_else(|| "all ended as soon as they had started".to_owned())));
+            return Err(Error::NoWorkers(
+                failure.unwrap_or_else(|| "all ended as soon as they had started".to_owned()),
+            ));
         }
         if workers.len() < wanted {
             tracing::warn!(error = failure, "a query runs on fewer workers than it wants");

@@ -105,7 +105,8 @@ async fn a_worker_that_does_not_start_is_named_and_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_ends_with_the_coordinator() {
-    let scripted = Scripted::new("echo $$ > \"$FOLDER/pid.new\"\nmv \"$FOLDER/pid.new\" \"$FOLDER/pid\"\nexec sleep 600");
+    let scripted =
+        Scripted::new("echo $$ > \"$FOLDER/pid.new\"\nmv \"$FOLDER/pid.new\" \"$FOLDER/pid\"\nexec sleep 600");
     let asked = scripted.asked(1);
     eventually("it starts", || scripted.file("pid").exists()).await;
     let pid = std::fs::read_to_string(scripted.file("pid")).unwrap();
@@ -117,7 +118,8 @@ async fn a_start_ends_with_the_coordinator() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_script_started_ends_with_it() {
-    let stays = "sleep 600 & echo $! > \"$FOLDER/pid-$NUMBER.new\"\nmv \"$FOLDER/pid-$NUMBER.new\" \"$FOLDER/pid-$NUMBER\"";
+    let stays =
+        "sleep 600 & echo $! > \"$FOLDER/pid-$NUMBER.new\"\nmv \"$FOLDER/pid-$NUMBER.new\" \"$FOLDER/pid-$NUMBER\"";
     let scripted = Scripted::new(&format!("{stays}\n{READY}\nexec cat"));
     let workers = scripted.processes.workers(2).await.unwrap();
     let pids = [0, 1].map(|number| std::fs::read_to_string(scripted.file(&format!("pid-{number}"))).unwrap());

@@ -40,7 +40,12 @@ async fn sorts_aggregates_and_joins_larger_than_memory_spill_and_are_right() {
     for sql in [sorted, grouped, summed, joined] {
         assert_eq!(lake.text(sql).await, roomy.text(sql).await, "{sql}");
     }
-    let left =
-        std::fs::read_dir(folder.path()).unwrap().flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).unwrap());
-    assert_eq!(left.count(), 0, "spill files are gone");
+    assert_eq!(files(folder.path()), 1, "spill files are gone, and the folder's lock is there");
+    lake.engine.close();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the folder is gone, too");
+}
+
+fn files(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|entry| if entry.is_dir() { files(&entry) } else { 1 }).sum()
 }

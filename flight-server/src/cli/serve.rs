@@ -61,6 +61,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
         _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
     };
+    let _closed = CloseAtEnd(Arc::clone(&engine));
     let catalogs = engine.catalog_names().join(", ");
     let _metrics = serve_metrics(&engine, &settings.server).await?;
     let mut server = Server::bind(engine, &settings.server).await?;
@@ -84,6 +85,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
         _ = interrupt.recv() => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Closes the engine when the command ends, however it does.
+pub(super) struct CloseAtEnd(pub(super) Arc<Engine>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Serves metrics, if the settings say where.

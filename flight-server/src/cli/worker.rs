@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::logging;
-use super::serve::serve_metrics;
+use super::serve::{CloseAtEnd, serve_metrics};
 use crate::settings::{LogFormat, Overrides, Settings};
 use crate::traces::Traces;
 
@@ -71,6 +72,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
 
     let engine = Engine::start(settings.engine).await.context("the worker could not be started")?;
+    let _closed = CloseAtEnd(Arc::clone(&engine));
     let listener =
         TcpListener::bind(&arguments.listen).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr().context("the listener has no address")?;
