@@ -78,43 +78,76 @@ impl Default for WorkerSettings {
     }
 }
 
+/// A setting that cannot work, and why.
+type Wrong = (&'static str, String);
+
 impl WorkerSettings {
     /// # Errors
     /// `Settings`, for values with which no query could run on workers.
     pub(super) fn check(&self) -> Result<()> {
-        let wrong = |setting: &str, message: String| Err(Error::Settings { setting: setting.to_owned(), message });
-        match self.provisioner {
+        let checked = match self.provisioner {
             ProvisionerKind::None => Ok(()),
-            ProvisionerKind::Static => match self.urls.iter().find(|url| url.scheme() != "http") {
-                None if self.urls.is_empty() => {
-                    wrong("workers.urls", "names no worker; write urls = [\"http://host:50061\"]".to_owned())
-                }
-                None if !self.urls.iter().all(is_bare) => wrong(
-                    "workers.urls",
-                    "takes addresses such as http://host:50061, without user, password or path".to_owned(),
-                ),
-                None => Ok(()),
-                Some(url) => wrong("workers.urls", format!("workers are called by http, not {}", url.scheme())),
-            },
-            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.max == 0 => {
-                let message =
-                    "is 0, so that no query could run on a worker; to have none, set workers.provisioner = \"none\"";
-                wrong("workers.max", message.to_owned())
+            ProvisionerKind::Static => self.check_urls(),
+            ProvisionerKind::LocalProcess => self.check_numbers(),
+            ProvisionerKind::Kubernetes if self.kubernetes.port == 0 => {
+                Err(("workers.kubernetes.port", "is 0, which is no port".to_owned()))
             }
-            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.min > self.max => {
-                wrong("workers.min", format!("is {}, more than workers.max, which is {}", self.min, self.max))
+            ProvisionerKind::Kubernetes => self.check_numbers(),
+        };
+        let checked = checked.and_then(|()| match self.provisioner {
+            ProvisionerKind::None => Ok(()),
+            _ if self.start_timeout.is_zero() => {
+                Err(("workers.start_timeout", "is 0, so that no worker could be ready in time".to_owned()))
             }
-            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes if self.start_timeout.is_zero() => {
-                wrong("workers.start_timeout", "is 0, so that no worker could start in time".to_owned())
-            }
-            ProvisionerKind::LocalProcess | ProvisionerKind::Kubernetes => Ok(()),
+            _ => Ok(()),
+        });
+        checked.map_err(|(setting, message)| Error::Settings { setting: setting.to_owned(), message })
+    }
+
+    fn check_urls(&self) -> Result<(), Wrong> {
+        let wrong = |message: String| Err(("workers.urls", message));
+        if self.urls.is_empty() {
+            return wrong("names no worker; write urls = [\"http://host:50061\"]".to_owned());
         }
+        if let Some(url) = self.urls.iter().find(|url| url.scheme() != "http") {
+            return wrong(format!("workers are called by http, not {}", url.scheme()));
+        }
+        if !self.urls.iter().all(is_bare) {
+            return wrong("takes addresses such as http://host:50061, without user, password or path".to_owned());
+        }
+        let again = self.urls.iter().enumerate().find(|(at, url)| self.urls[..*at].contains(url));
+        again.map_or(Ok(()), |(_, url)| wrong(format!("names {url} more than once")))
+    }
+
+    fn check_numbers(&self) -> Result<(), Wrong> {
+        if self.max == 0 {
+            let message =
+                "is 0, so that no query could run on a worker; to have none, set workers.provisioner = \"none\"";
+            return Err(("workers.max", message.to_owned()));
+        }
+        if self.min > self.max {
+            return Err(("workers.min", format!("is {}, more than workers.max, which is {}", self.min, self.max)));
+        }
+        if self.idle_timeout.is_zero() {
+            let message = format!(
+                "is 0, so that workers would be stopped between any two queries; to keep them for ever, set \
+                 workers.min = {}",
+                self.max
+            );
+            return Err(("workers.idle_timeout", message));
+        }
+        Ok(())
     }
 }
 
 /// Whether an address is no more than a host and a port: more would be shown, or pass unseen.
 fn is_bare(url: &Url) -> bool {
-    url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none()
+    url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.port() != Some(0)
 }
 
 /// Which pods are workers, and how the API server of Kubernetes is called (docs/kubernetes.md).
@@ -201,7 +234,27 @@ mod tests {
             (fixed(Vec::new()), "workers.urls"),
             (fixed(urls("ftp://worker:50061")), "workers.urls"),
             (fixed(urls("http://user:secret@worker:50061")), "workers.urls"),
+            (fixed(urls("http://worker:50061/path")), "workers.urls"),
+            (fixed(urls("http://worker:50061#secret")), "workers.urls"),
+            (fixed(urls("http://worker:0")), "workers.urls"),
+            (
+                fixed([urls("http://worker:50061"), urls("http://other:1"), urls("http://WORKER:50061/")].concat()),
+                "workers.urls",
+            ),
+            (
+                WorkerSettings { start_timeout: Duration::ZERO, ..fixed(urls("http://worker:50061")) },
+                "workers.start_timeout",
+            ),
             (WorkerSettings { start_timeout: Duration::ZERO, ..local(0, 1) }, "workers.start_timeout"),
+            (WorkerSettings { idle_timeout: Duration::ZERO, ..local(0, 1) }, "workers.idle_timeout"),
+            (
+                WorkerSettings {
+                    provisioner: ProvisionerKind::Kubernetes,
+                    kubernetes: KubernetesSettings { port: 0, ..KubernetesSettings::default() },
+                    ..WorkerSettings::default()
+                },
+                "workers.kubernetes.port",
+            ),
             (local(0, 0), "workers.max"),
             (local(3, 2), "workers.min"),
         ];
@@ -209,7 +262,8 @@ mod tests {
             let refusal = refusal(&settings).unwrap_or_else(|| panic!("{name} was accepted"));
             assert!(refusal.contains(name) && !refusal.contains("secret"), "{refusal}");
         }
-        for right in [fixed(urls("http://worker:50061")), local(2, 2), WorkerSettings::default()] {
+        let two = [urls("http://worker:50061"), urls("http://worker:50062")].concat();
+        for right in [fixed(urls("http://worker:50061")), fixed(two), local(2, 2), WorkerSettings::default()] {
             assert_eq!(refusal(&right), None);
         }
     }
