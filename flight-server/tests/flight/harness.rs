@@ -1,7 +1,5 @@
 //! A server in this process, and the clients that talk to it.
 
-use std::collections::BTreeMap;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -44,14 +42,11 @@ impl Harness {
         Self::start_engine(polynya_engine::Settings::default(), settings).await
     }
 
-    /// Starts without any schema, on an engine with these settings and the catalog added.
-    pub(crate) async fn start_engine(engine: polynya_engine::Settings, settings: ServerSettings) -> Self {
+    /// Starts without any schema, on an engine with these settings, and the catalog added if they have none.
+    pub(crate) async fn start_engine(mut engine: polynya_engine::Settings, settings: ServerSettings) -> Self {
         let lake = CatalogSettings::new(CatalogType::Memory).with_warehouse("memory:///warehouse");
-        let engine = polynya_engine::Settings {
-            catalog: BTreeMap::from([("lake".to_owned(), lake)]),
-            default_catalog: Some("lake".to_owned()),
-            ..engine
-        };
+        engine.catalog.entry("lake".to_owned()).or_insert(lake);
+        engine.default_catalog = Some("lake".to_owned());
         let engine = Engine::start(engine).await.unwrap();
         let settings = ServerSettings { listen: "127.0.0.1:0".to_owned(), ..settings };
         let server = Server::bind(engine, &settings).await.unwrap();

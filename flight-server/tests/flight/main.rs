@@ -20,6 +20,7 @@ mod secrets;
 mod sessions;
 mod statements;
 mod stopping;
+mod timeouts;
 mod tls;
 mod traces;
 mod wire;
