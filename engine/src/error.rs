@@ -101,6 +101,15 @@ pub enum Error {
     /// A worker was lost, and the query could not be run again unseen.
     #[error("a worker was lost while the query ran: {0}. Run the query again")]
     WorkerLost(String),
+    /// Workers were refused, since the credentials that they were given had ended, and the query could not be run again
+    /// unseen.
+    #[error("the credentials of {tables} ended while workers read with them: {message}. Run the query again")]
+    CredentialsEnded {
+        /// Whose they are.
+        tables: String,
+        /// How a worker was refused.
+        message: String,
+    },
     /// The query wants workers, and there are none.
     #[error("no worker can run the query: {0}")]
     NoWorkers(String),

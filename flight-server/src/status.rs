@@ -124,7 +124,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::Limit { .. } => (Code::ResourceExhausted, "53400"),
         Error::MemoryLimit { .. } => (Code::ResourceExhausted, "53200"),
         Error::Overloaded { .. } => (Code::Unavailable, "53300"),
-        Error::WorkerLost(_) => (Code::Unavailable, "58000"),
+        Error::WorkerLost(_) | Error::CredentialsEnded { .. } => (Code::Unavailable, "58000"),
         Error::NoWorkers(_) => (Code::Unavailable, "57P03"),
         Error::DamagedFile { .. } => (Code::DataLoss, "XX001"),
         Error::Shared(shared) => classify(shared),

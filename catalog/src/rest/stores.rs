@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::TableIdent;
@@ -124,7 +125,7 @@ impl CredentialSource for Renewing {
         }
         let Some(session) = self.session.upgrade() else {
             // The catalog was closed: what we have is all there is.
-            return Ok(Arc::clone(&self.current.lock().properties));
+            return Ok(self.known());
         };
         match session.vended_credentials(&self.table).await {
             Ok(vended) => self.replace(vended),
@@ -133,7 +134,15 @@ impl CredentialSource for Renewing {
             }
             Err(error) => return Err(error),
         }
-        Ok(Arc::clone(&self.current.lock().properties))
+        Ok(self.known())
+    }
+
+    fn known(&self) -> Arc<HashMap<String, String>> {
+        Arc::clone(&self.current.lock().properties)
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.current.lock().vended.left()
     }
 }
 

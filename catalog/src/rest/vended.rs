@@ -73,11 +73,20 @@ impl Vended {
         self.ends_at_ms.is_none_or(|end| Utc::now().timestamp_millis() < end)
     }
 
+    /// How long until the credentials end; for ever if they have no end.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.ends_at_ms.map(until)
+    }
+
     /// How long the credentials may be used before they should be renewed; for ever if they have no end.
     pub(super) fn lasts(&self) -> Option<Duration> {
-        let left_ms = self.renew_at_ms? - Utc::now().timestamp_millis();
-        Some(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)))
+        self.renew_at_ms.map(until)
     }
+}
+
+fn until(at_ms: i64) -> Duration {
+    let left_ms = at_ms.saturating_sub(Utc::now().timestamp_millis());
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 
 fn longest_prefix<'a>(location: &str, credentials: &'a [StorageCredential]) -> Option<&'a StorageCredential> {

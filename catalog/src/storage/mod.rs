@@ -25,6 +25,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -146,9 +147,24 @@ impl Storage {
         Ok(Arc::new(Self { opened: Arc::new(opened), meters }))
     }
 
-    /// What the stores are opened with, credentials included: for a process that reads the same files.
+    /// What the stores are opened with, credentials included as they are now: for a process that reads the same files, and
+    /// cannot renew them. [`Storage::renew`] first makes them last.
     pub fn properties(&self) -> HashMap<String, String> {
-        self.opened.properties.all()
+        match &self.opened.renewed {
+            Some(Renewed(source)) => self.opened.properties.with(&source.known()).all(),
+            None => self.opened.properties.all(),
+        }
+    }
+
+    /// Renews the credentials, if they are vended and about to end. Returns how long until those end that there are now;
+    /// `None` if they do not, as far as is known.
+    ///
+    /// # Errors
+    /// If the catalog gives no new ones, and the old ones have ended.
+    pub async fn renew(&self) -> Result<Option<Duration>> {
+        let Some(Renewed(source)) = &self.opened.renewed else { return Ok(None) };
+        source.current().await?;
+        Ok(source.left())
     }
 
     /// Whether files are in the memory of this process: those of a warehouse at `memory:`.

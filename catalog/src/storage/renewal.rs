@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::CredentialProvider;
@@ -20,6 +21,12 @@ use crate::Result;
 pub(crate) trait CredentialSource: Debug + Send + Sync {
     /// The credentials to use now. Called for every request, so it is cheap unless they are about to end.
     async fn current(&self) -> Result<Arc<HashMap<String, String>>>;
+
+    /// The credentials that it has, which may be about to end.
+    fn known(&self) -> Arc<HashMap<String, String>>;
+
+    /// How long until those end that it has; `None` if they do not.
+    fn left(&self) -> Option<Duration>;
 }
 
 /// A source, as `object_store` asks it.

@@ -13,6 +13,7 @@ mod channels;
 mod distribute;
 mod follow;
 mod kubernetes;
+mod lent;
 mod local_process;
 mod marks;
 mod pace;

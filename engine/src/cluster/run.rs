@@ -19,6 +19,7 @@ use url::Url;
 use super::attempt::Attempt;
 use super::distribute::{distribute, wants_workers};
 use super::follow::follow;
+use super::lent::Lent;
 use super::marks::LostWorker;
 use super::provisioner::Loss;
 use super::sendable::can_be_sent;
@@ -37,6 +38,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const RETRY_PAUSE_DOUBLINGS: u64 = 6;
 /// How many workers that drain a query may meet beyond its retries: all of them may be restarted, one after the other.
 const DRAINED_MAX: u64 = 60;
+/// How often a query runs again on workers because credentials ended. It may take longer than any last.
+const RENEWALS_MAX: u64 = 2;
 
 type Batches = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
 
@@ -50,6 +53,7 @@ struct Running {
 struct Kept {
     _used: Use,
     _following: AbortOnDropHandle<()>,
+    lent: Arc<Lent>,
 }
 
 impl Cluster {
@@ -110,7 +114,7 @@ impl Cluster {
             return Ok(None);
         }
         let execution = options.execution;
-        let (mut losses, mut drained): (u64, u64) = (0, 0);
+        let (mut losses, mut drained, mut renewals): (u64, u64, u64) = (0, 0, 0);
         loop {
             let bytes = query.planning().bytes_to_read.load(Relaxed);
             let (placement, used) = match self.workers(bytes, query).await {
@@ -122,14 +126,16 @@ impl Cluster {
                 Err(error) => return Err(error.into()),
             };
             query.begins(bytes_to_read(&planned.physical));
-            let attempt = Attempt::new(query, losses + 1, placement.peers().len(), self.trace.as_deref());
+            let lent = Arc::new(Lent::renewed(&planned.physical).await?);
+            let attempt = Attempt::new(query, losses + renewals + 1, placement.peers().len(), self.trace.as_deref());
             let Some((state, plan)) = distribute(planned, &placement, &self.channels, codec, &attempt).await? else {
                 return Ok(None);
             };
             let stream = execute_stream(Arc::clone(&plan), Arc::new(TaskContext::from(&state)))?;
             let memory = MemoryConsumer::new("rows held back").register(&state.runtime_env().memory_pool);
             let mark = attempt.mark.clone();
-            let kept = Kept { _used: used, _following: follow(&self.channels, &placement, &attempt) };
+            let following = follow(&self.channels, &placement, &attempt);
+            let kept = Kept { _used: used, _following: following, lent: Arc::clone(&lent) };
             let failure = match self.hold_back(stream, memory, attempt, kept).await {
                 Ok(batches) => return Ok(Some(Running { plan, batches })),
                 Err(failure) => failure,
@@ -138,7 +144,17 @@ impl Cluster {
                 tracing::warn!(query_id = query.id(), error = %failure, "a plan cannot be sent to workers: it runs here");
                 return Ok(None);
             }
-            let Some(lost) = mark.lost_worker(&failure) else { return Err(failure) };
+            let Some(lost) = mark.lost_worker(&failure) else {
+                let Some(ended) = lent.ended(&failure) else { return Err(failure) };
+                renewals += 1;
+                tracing::warn!(query_id = query.id(), error = %ended, renewals, "workers had credentials that ended");
+                match execution {
+                    _ if renewals <= RENEWALS_MAX => continue,
+                    // Where they are renewed in time.
+                    Execution::Auto => return Ok(None),
+                    _ => return Err(ended.into()),
+                }
+            };
             losses = self.lost(query, &lost);
             // A worker that ends as it was told is no sign that something is wrong.
             drained = (drained + u64::from(lost.how == Loss::Draining)).min(DRAINED_MAX);
@@ -168,6 +184,15 @@ impl Cluster {
         let worker = lost.url.as_ref().map(Url::as_str);
         tracing::warn!(query_id = query.id(), worker, why = lost.message, losses, "a query lost a worker");
         losses
+    }
+
+    /// The failure of an attempt of which rows were given.
+    fn too_late(&self, failure: DataFusionError, attempt: &Attempt, lent: &Lent) -> DataFusionError {
+        let Some(lost) = attempt.mark.lost_worker(&failure) else {
+            return lent.ended(&failure).map_or(failure, DataFusionError::from);
+        };
+        self.lost(&attempt.query, &lost);
+        Error::WorkerLost("rows had been given already (setting workers.retry_buffer_bytes)".to_owned()).into()
     }
 
     /// Keeps batches until all have come, or more than may be kept or there is memory for. Only then is it too late to
@@ -202,12 +227,7 @@ impl Cluster {
             let (cluster, mut stream, attempt, kept) = running?;
             match next(&mut stream, &attempt).await? {
                 Ok(batch) => Some((Ok(batch), Some((cluster, stream, attempt, kept)))),
-                Err(error) => {
-                    let Some(lost) = attempt.mark.lost_worker(&error) else { return Some((Err(error), None)) };
-                    cluster.lost(&attempt.query, &lost);
-                    let message = "rows had been given already (setting workers.retry_buffer_bytes)".to_owned();
-                    Some((Err(Error::WorkerLost(message).into()), None))
-                }
+                Err(error) => Some((Err(cluster.too_late(error, &attempt, &kept.lent)), None)),
             }
         });
         Ok(given(held, memory).chain(rest).boxed())

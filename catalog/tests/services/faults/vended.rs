@@ -72,3 +72,20 @@ async fn a_committed_table_keeps_its_credentials_and_a_load_brings_newer_ones() 
     let keys: Vec<String> = s3.asked("GET", "/orders/data/").iter().map(key).collect();
     assert_eq!(keys, ["key-1", "key-2", "key-2"]);
 }
+
+#[tokio::test]
+async fn another_process_is_given_the_credentials_of_now() {
+    let s3 = s3().await;
+    let service = catalog(&s3, 1500).await;
+    let catalog = open(&service.settings()).await;
+    let table = catalog.load_table(&orders()).await.unwrap();
+    let given = || table.storage.properties()["s3.access-key-id"].clone();
+    let left = table.storage.renew().await.unwrap().expect("they end");
+    assert!(left <= Duration::from_millis(1500) && left > Duration::from_millis(300), "{left:?}");
+    assert_eq!((given().as_str(), table.storage.properties()["s3.region"].as_str()), ("key-1", "r"));
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    assert!(table.storage.renew().await.unwrap().is_some_and(|left| !left.is_zero()));
+    assert_eq!(given(), "key-2", "they had ended");
+    catalog.load_table(&orders()).await.unwrap();
+    assert_eq!(given(), "key-3", "a load brings newer ones to stores that are open");
+}
