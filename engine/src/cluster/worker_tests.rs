@@ -107,6 +107,42 @@ async fn pages_come_from_peers_and_are_handed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_workers_that_drain_at_once_each_leaves_its_pages_to_one_that_stays() {
+    let secret = Secret::random();
+    let mut workers = Vec::new();
+    for _ in 0..4 {
+        workers.push(worker(&secret).await);
+    }
+    let urls: Vec<Url> = workers.iter().map(|(_, _, url)| url.clone()).collect();
+    let page = |worker: usize, number: u64| {
+        let file = FileKey { name: Arc::from(format!("s3://bucket/{worker}-{number}.parquet")), size_bytes: 1 << 30 };
+        PageKey::new(&file, &(0..100))
+    };
+    let knows = |worker: usize, key: &PageKey| workers[worker].0.scan_caches().data.pages.cache.knows(key);
+    for (number, (engine, service, _)) in workers.iter().enumerate() {
+        service.directory.hears_of(&urls);
+        for file in 0..20 {
+            engine.scan_caches().data.pages.cache.insert(&page(number, file), &Bytes::from(vec![7; 100]));
+        }
+    }
+    // The fourth stays. The first three take no tasks any more before any of them looks around.
+    for (_, service, _) in &workers[..3] {
+        service.tasks.drain().await;
+    }
+    futures::future::join_all(workers[..3].iter().map(|(_, service, _)| service.drain())).await;
+    for (from, file) in (0..3).flat_map(|from| (0..20).map(move |file| (from, file))) {
+        let key = page(from, file);
+        assert!(knows(3, &key), "page {file} of worker {from} was given to nobody who stays");
+        assert!((0..3).all(|other| other == from || !knows(other, &key)), "it was given to one that ends, too");
+    }
+    // When all end, nobody waits for somebody who takes the pages.
+    let begun = std::time::Instant::now();
+    workers[3].1.drain().await;
+    assert!(begun.elapsed() < HAND_OVER_TIME, "{:?}", begun.elapsed());
+    assert!((0..3).all(|other| !knows(other, &page(3, 0))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_tells_how_much_an_attempt_has_begun_to_read() {
     let secret = Secret::random();
     let (_engine, service, url) = worker(&secret).await;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
 use twox_hash::XxHash64;
@@ -54,7 +55,8 @@ pub(crate) struct Known {
 
 impl Directory {
     pub(crate) fn new(channels: Arc<Channels>) -> Arc<Self> {
-        let peers = Cache::new(PEERS_MAX);
+        // By its default policy the cache would rather not take in a peer that is new: workers come back at other addresses.
+        let peers = Cache::builder().max_capacity(PEERS_MAX).eviction_policy(EvictionPolicy::lru()).build();
         Arc::new(Self { channels, instance: Uuid::new_v4().to_string(), peers })
     }
 
@@ -157,5 +159,27 @@ impl PeerPages for Known {
             asked.map(|(key, page)| (key, Bytes::copy_from_slice(&page))).collect::<Vec<_>>()
         });
         join_all(calls).await.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::secret::Secret;
+    use super::*;
+
+    #[tokio::test]
+    async fn of_many_peers_the_latest_are_known_however_often_the_others_were_heard_of() {
+        let directory = Directory::new(Channels::new(Secret::random()));
+        let url = |number: u64| Url::parse(&format!("http://127.0.0.1:{}/", 1000 + number)).unwrap();
+        let gone: Vec<Url> = (0..PEERS_MAX).map(url).collect();
+        for _ in 0..20 {
+            directory.hears_of(&gone);
+            directory.peers.run_pending_tasks();
+        }
+        let there = [url(PEERS_MAX), url(PEERS_MAX + 1)];
+        directory.hears_of(&there);
+        directory.peers.run_pending_tasks();
+        assert!(there.iter().all(|url| directory.peers.contains_key(url)));
+        assert!(directory.peers.entry_count() <= PEERS_MAX);
     }
 }
