@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use parking_lot::Mutex;
 use url::Url;
 
@@ -15,6 +16,9 @@ use crate::{Error, Result};
 
 /// How long a worker that was lost is left alone.
 const SUSPECTED: Duration = Duration::from_secs(5);
+
+/// How long a name server may take.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a worker was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,28 +78,32 @@ impl Static {
         Self { urls, suspects: Suspects::default() }
     }
 
-    /// All addresses that the names stand for now.
+    /// All addresses that the names stand for now. All are asked for at once: the wait for a name server that does not
+    /// answer is no longer for many.
     async fn resolve(&self) -> Vec<Worker> {
-        let mut workers = Vec::new();
-        for url in &self.urls {
-            let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { continue };
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let addresses = match bare.parse::<IpAddr>() {
-                Ok(_) => vec![url.clone()],
-                Err(_) => match tokio::net::lookup_host((bare, port)).await {
-                    Ok(found) => found.filter_map(|address| at(url, address.ip())).collect(),
-                    Err(error) => {
-                        tracing::warn!(%url, %error, "the name of a worker cannot be resolved");
-                        Vec::new()
-                    }
-                },
-            };
-            workers.extend(addresses.into_iter().map(|url| Worker { id: Arc::from(url.as_str()), url }));
-        }
+        let found = join_all(self.urls.iter().map(addresses)).await;
+        let mut workers: Vec<Worker> =
+            found.into_iter().flatten().map(|url| Worker { id: Arc::from(url.as_str()), url }).collect();
         workers.sort();
         workers.dedup();
         workers
     }
+}
+
+/// The addresses that a name stands for now.
+async fn addresses(url: &Url) -> Vec<Url> {
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Vec::new() };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok() {
+        return vec![url.clone()];
+    }
+    let why = match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((bare, port))).await {
+        Ok(Ok(found)) => return found.filter_map(|address| at(url, address.ip())).collect(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("there was no answer within {RESOLVE_TIMEOUT:?}"),
+    };
+    tracing::warn!(%url, why, "the name of a worker cannot be resolved");
+    Vec::new()
 }
 
 fn at(url: &Url, ip: IpAddr) -> Option<Url> {
@@ -125,4 +133,17 @@ impl Provisioner for Static {
     }
 
     async fn idle(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_all_of_its_addresses_each_once() {
+        let urls = ["http://localhost:50061", "http://127.0.0.1:50061", "http://[::1]:50061", "http://127.0.0.1:50062"];
+        let workers = Static::new(urls.map(|url| Url::parse(url).unwrap()).to_vec()).running().await;
+        let found: Vec<&str> = workers.iter().map(|worker| worker.url.as_str()).collect();
+        assert_eq!(found, ["http://127.0.0.1:50061/", "http://127.0.0.1:50062/", "http://[::1]:50061/"]);
+    }
 }
