@@ -342,7 +342,7 @@ impl Storage {
     fn object_with<'a>(&'a self, location: &'a str, retries: Retries) -> Result<Object<'a>> {
         let parts = Location::parse(location)?;
         let store = self.store(&parts, location, retries)?;
-        Ok(Object { location, parts, store, secrets: &self.opened.secrets })
+        Ok(Object { location, parts, store, opened: &self.opened })
     }
 
     /// The store, opened if this is its first use, and counted by this handle's meters.
@@ -371,7 +371,7 @@ struct Object<'a> {
     location: &'a str,
     parts: Location,
     store: Arc<dyn ObjectStore>,
-    secrets: &'a [String],
+    opened: &'a Opened,
 }
 
 impl Object<'_> {
@@ -384,7 +384,8 @@ impl Object<'_> {
     }
 
     fn error(&self, verb: &'static str, error: object_store::Error) -> Error {
-        Request { location: self.location, parts: &self.parts, verb, secrets: self.secrets }.error(error)
+        let secrets = self.opened.secrets();
+        Request { location: self.location, parts: &self.parts, verb, secrets: &secrets }.error(error)
     }
 
     fn read_failure(&self, error: object_store::Error, range: &Range<u64>) -> ReadFailure {
@@ -407,6 +408,16 @@ impl Object<'_> {
 }
 
 impl Opened {
+    /// What errors must not show, longest first: also of the credentials that came since.
+    fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.secrets.clone();
+        if let Some(Renewed(source)) = &self.renewed {
+            secrets.extend(self.properties.with(&source.known()).secrets());
+            secrets.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        }
+        secrets
+    }
+
     fn open_store(&self, parts: &Location, retries: Retries) -> Result<Arc<dyn ObjectStore>> {
         let (properties, renewed, clients) = (&self.properties, self.renewed.as_ref(), &self.kept.clients);
         let retry = match retries {

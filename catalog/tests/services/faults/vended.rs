@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::stand_in::{Asked, CONFIG, Reply, StandIn, ok, table};
-use super::{open, orders, set};
+use super::{error_within, open, orders, set};
 
 /// An S3 that has every object, and remembers who asked.
 async fn s3() -> StandIn {
@@ -35,7 +35,7 @@ async fn catalog(s3: &StandIn, lifetime_ms: i64) -> StandIn {
                     r#","config":{{"s3.endpoint":"{endpoint}","s3.region":"r","s3.access-key-id":"no","s3.secret-access-key":"s"}},
                     "storage-credentials":[{{"prefix":"s3://b/","config":{{"s3.access-key-id":"no","s3.secret-access-key":"s"}}}},
                     {{"prefix":"s3://b/orders","config":{{"s3.access-key-id":"key-{number}","s3.secret-access-key":"s",
-                    "s3.session-token":"t","s3.session-token-expires-at-ms":"{end}"}}}}]"#
+                    "s3.session-token":"token-{number}","s3.session-token-expires-at-ms":"{end}"}}}}]"#
                 ),
             ))
         }
@@ -88,4 +88,28 @@ async fn another_process_is_given_the_credentials_of_now() {
     assert_eq!(given(), "key-2", "they had ended");
     catalog.load_table(&orders()).await.unwrap();
     assert_eq!(given(), "key-3", "a load brings newer ones to stores that are open");
+}
+
+#[tokio::test]
+async fn what_a_store_says_of_a_renewed_token_is_told_without_it() {
+    // As S3 does, it repeats the token that it does not accept.
+    let s3 = StandIn::start(|asked| {
+        let token = asked.header("x-amz-security-token").unwrap_or_default();
+        let body = format!("<Error><Code>ExpiredToken</Code><Token-0>{token}</Token-0></Error>");
+        Reply::Raw(format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+    })
+    .await;
+    let service = catalog(&s3, 3_600_000).await;
+    let catalog = open(&service.settings()).await;
+    for number in 1..=3 {
+        let table = catalog.load_table(&orders()).await.unwrap();
+        let token = format!("token-{number}");
+        let error = error_within(10, table.storage.read("s3://b/orders/data/a"), &token).await;
+        assert!(
+            s3.asked("GET", "/orders/data/")
+                .iter()
+                .any(|asked| asked.header("x-amz-security-token") == Some(token.as_str()))
+        );
+        assert!(super::with_sources(&error).contains("ExpiredToken"), "{error}");
+    }
 }
