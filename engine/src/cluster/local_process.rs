@@ -28,6 +28,9 @@ use crate::{Error, Result};
 /// How long a worker that was taken for lost may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a worker that nobody wants any more may take to end by itself.
+const END_TIME: Duration = Duration::from_secs(1);
+
 /// What the names of settings in the environment begin with.
 const SETTINGS: &str = "POLYNYA__";
 
@@ -77,26 +80,49 @@ struct Process {
     lifeline: tokio::process::ChildStdin,
 }
 
-/// A process, and those that it has started, which are killed with it.
+/// A process, and those that it has started, which are killed with it. Dropped, it has a moment to end by itself, since its
+/// lifeline closes: then it leaves nothing behind.
 #[derive(Debug)]
-struct Group(Child);
+struct Group(Option<Child>);
 
 impl Group {
-    /// Without a shell there is no script either that could have started others.
-    fn kill(&mut self) {
-        // None once it has ended and its number may be another's.
-        if let Some(id) = self.0.id() {
-            let mut shell = std::process::Command::new("sh");
-            shell.args(["-c", &format!("kill -s KILL -- -{id}")]);
-            let _ = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        }
-        let _ = self.0.start_kill();
+    fn lives(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
+
+    /// Waits for its end.
+    async fn ended(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.wait().await;
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(child) = &mut self.0 {
+            kill(child);
+        }
+    }
+}
+
+/// Without a shell there is no script either that could have started others.
+fn kill(child: &mut Child) {
+    // None once it has ended and its number may be another's.
+    if let Some(id) = child.id() {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("kill -s KILL -- -{id}")]);
+        let _ = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+    let _ = child.start_kill();
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        let Some(mut child) = self.0.take().filter(|child| child.id().is_some()) else { return };
+        // Nobody asks meanwhile whether it has ended, so its number stays its own. Without a thread it is killed now.
+        let _ = std::thread::Builder::new().name("worker-ends".to_owned()).spawn(move || {
+            std::thread::sleep(END_TIME);
+            kill(&mut child);
+        });
     }
 }
 
@@ -128,12 +154,12 @@ impl LocalProcess {
         }
         // A worker holds its cache's folder until its end.
         for process in running.values_mut().filter(|process| process.is_killed) {
-            let _ = process.group.0.wait().await;
+            process.group.ended().await;
         }
         for process in running.values_mut() {
             if process.draining.is_some_and(|since| since.elapsed() > self.recipe.drain_timeout) {
                 process.group.kill();
-                let _ = process.group.0.wait().await;
+                process.group.ended().await;
             }
         }
         running.retain(|_, process| process.lives());
@@ -186,9 +212,10 @@ impl Recipe {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         // Not in this process's group: what the terminal tells that one, such as Ctrl-C, is for this process alone.
         command.process_group(0);
-        let child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
-        let mut group = Group(child);
-        let (Some(stdout), Some(lifeline)) = (group.0.stdout.take(), group.0.stdin.take()) else {
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let (stdout, lifeline) = (child.stdout.take(), child.stdin.take());
+        let group = Group(Some(child));
+        let (Some(stdout), Some(lifeline)) = (stdout, lifeline) else {
             return Err("it has no pipes".to_owned());
         };
         let mut lines = BufReader::new(stdout).lines();
@@ -217,7 +244,7 @@ impl Recipe {
 
 impl Process {
     fn lives(&mut self) -> bool {
-        matches!(self.group.0.try_wait(), Ok(None))
+        self.group.lives()
     }
 
     /// Asks the worker to end when its tasks are done.
