@@ -13,7 +13,7 @@ use iceberg::spec::{
 use super::bucket::BucketRanges;
 use super::containers::{ColumnBounds, Containers};
 use super::literals;
-use super::partition_bounds::{Range, source_range};
+use super::partition_bounds::{Range, may_have_wrapped, source_range};
 
 /// Statistics of manifests that were all written with `spec`; `schema` is the table's current one.
 pub(crate) fn summaries(manifests: &[&ManifestFile], spec: &PartitionSpec, schema: &Schema) -> Containers {
@@ -73,7 +73,8 @@ impl Summary {
     }
 
     fn source_range(&self, field: &PartitionField, source: &PrimitiveType) -> Range {
-        if self.may_have_nan {
+        let may_have_wrapped = |highest| may_have_wrapped(&field.transform, highest);
+        if self.may_have_nan || self.upper.as_ref().is_some_and(may_have_wrapped) {
             return (None, None);
         }
         let range = |value: &Option<PrimitiveLiteral>| {

@@ -80,7 +80,27 @@ fn literal_range(source: &PrimitiveType, first: Option<i64>, next: Option<i64>) 
     (Some(PrimitiveLiteral::Long(first)), Some(PrimitiveLiteral::Long(last)))
 }
 
+/// Whether a partition may hold numbers that `truncate` has wrapped around: those within a width of their type's minimum
+/// have none below them to be cut to, and the specification's formula gives one of the highest numbers for them.
+pub(crate) fn may_have_wrapped(transform: &Transform, highest: &PrimitiveLiteral) -> bool {
+    let Transform::Truncate(width) = transform else { return false };
+    match highest {
+        PrimitiveLiteral::Int(highest) => i64::from(*highest) > i64::from(i32::MAX) - i64::from(*width),
+        PrimitiveLiteral::Long(highest) => *highest > i64::MAX - i64::from(*width),
+        _ => false,
+    }
+}
+
 fn truncated(width: u32, value: &PrimitiveLiteral) -> Range {
+    let is_multiple = match value {
+        PrimitiveLiteral::Int(low) => i64::from(*low).checked_rem(width.into()) == Some(0),
+        PrimitiveLiteral::Long(low) => low.checked_rem(width.into()) == Some(0),
+        _ => true,
+    };
+    if !is_multiple {
+        // It was wrapped around.
+        return UNKNOWN;
+    }
     let upper = match value {
         PrimitiveLiteral::Int(low) => Some(PrimitiveLiteral::Int(low.saturating_add_unsigned(width.saturating_sub(1)))),
         PrimitiveLiteral::Long(low) => {
@@ -142,6 +162,17 @@ mod tests {
         assert_eq!(range("ab"), (Some(text("ab")), Some(text("ab"))));
         assert_eq!(range("ab\u{10FFFF}"), (Some(text("ab\u{10FFFF}")), Some(text("ac"))));
         assert_eq!(range("\u{D7FF}bc").1, Some(text("\u{D7FF}bd")));
+    }
+
+    #[test]
+    fn numbers_that_were_wrapped_around_say_nothing() {
+        let range = |value| source_range(&Transform::Truncate(10), &PrimitiveType::Int, &int(value));
+        assert_eq!(range(-10), (Some(int(-10)), Some(int(-1))));
+        assert_eq!(range(2_147_483_640), (Some(int(2_147_483_640)), Some(int(i32::MAX))));
+        // -2147483648 is cut to two below it.
+        assert_eq!(range(2_147_483_646), UNKNOWN);
+        let wrapped = |value| may_have_wrapped(&Transform::Truncate(10), &PrimitiveLiteral::Long(value));
+        assert!(wrapped(i64::MAX - 1) && !wrapped(i64::MAX - 100));
     }
 
     #[test]
