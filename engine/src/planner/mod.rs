@@ -2,6 +2,7 @@
 
 mod check_overflow;
 mod guarded_filter_pushdown;
+mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
 mod read_ahead;
@@ -32,6 +33,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(pair_zeros::PairZeros));
+    rules.push(Arc::new(one_zero::OneZero));
     rules.push(Arc::new(refuse_changed_subqueries::RefuseChangedSubqueries));
     rules.push(Arc::new(three_valued_in::ThreeValuedIn));
     rules
@@ -41,6 +43,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.push(Arc::new(pair_zeros::PairZeros));
+    rules.push(Arc::new(one_zero::OneZeroInSortedJoins));
     rules
 }
 
