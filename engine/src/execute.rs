@@ -192,6 +192,9 @@ async fn start(planned: &Planned, query: &QueryContext) -> Result<Batches, DataF
 async fn again_with_spilling_joins(planned: &Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
     let mut config = planned.state.config().clone();
     config.options_mut().optimizer.prefer_hash_join = false;
+    // In a single partition it would join by hash all the same.
+    let partitions = config.target_partitions().max(2);
+    let config = config.with_target_partitions(partitions);
     let state = SessionStateBuilder::new_from_existing(planned.state.clone()).with_config(config).build();
     let physical = state.create_physical_plan(&planned.logical).await?;
     to_first_batch(run(physical, &state, query)?).await

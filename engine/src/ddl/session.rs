@@ -156,9 +156,10 @@ fn full_name(config: &SessionConfig, name: &str) -> Result<String> {
     Err(Error::NotFound { kind: "setting", name, hint })
 }
 
-/// Settings with which DataFusion panics, or makes room for rows that nobody has, beyond these bounds.
+/// Settings with which DataFusion panics, makes room for rows that nobody has, or computes for minutes without a pause, beyond
+/// these bounds.
 const BOUNDS: [(&str, std::ops::RangeInclusive<usize>); 2] =
-    [("datafusion.execution.batch_size", 1..=1 << 20), ("datafusion.optimizer.max_passes", 1..=100)];
+    [("datafusion.execution.batch_size", 64..=1 << 20), ("datafusion.optimizer.max_passes", 1..=100)];
 
 fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> {
     let bounds = BOUNDS.iter().find(|(name, _)| *name == full_name).map(|(_, bounds)| bounds);
