@@ -54,7 +54,8 @@ def test_a_syntax_error_looks_as_the_page_shows_it(plain):
 def test_options_of_the_session_take_the_values_of_the_page(plain):
     page = (ROOT / "docs/clients/README.md").read_text()
     rows = re.findall(r"^\| `(polynya\.wire_\w+)` \| (.*?) \|", page, re.MULTILINE)
-    assert [option for option, _ in rows] == [f"polynya.wire_{name}" for name in ("views", "dictionaries", "compression", "message_bytes")]
+    names = ("views", "timestamptz", "dictionaries", "compression", "message_bytes")
+    assert [option for option, _ in rows] == [f"polynya.wire_{name}" for name in names]
     with plain.cursor() as cursor:
         for option, values in rows:
             for value in re.findall("`(.*?)`", values):
