@@ -12,6 +12,7 @@ mod insert;
 mod length;
 mod place;
 mod placeholders;
+mod relations;
 mod session;
 mod show;
 mod table;
@@ -259,6 +260,7 @@ fn parse_text(sql: &str) -> Result<(Statement, usize)> {
     }
     let statement = statement(&mut parser)?;
     expect_end(&mut parser.parser)?;
+    relations::check(&statement)?;
     if parameters > 0 && !statement.takes_parameters() {
         let what = format!("a parameter in {}", statement.kind());
         return Err(Error::unsupported(what, "write the value into the statement"));

@@ -1,0 +1,188 @@
+//! Refuses statements that read more relations than planning can hold.
+//!
+//! A CTE is planned again wherever it is named. Two names in each of 24 CTEs are less than 2 KB of text and 2^24 relations,
+//! so they are counted as often as they will be planned, before they are.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as DFStatement;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Select, TableFactor, Visit, Visitor};
+
+use super::Statement;
+use crate::{Error, Result};
+
+/// Relations that one statement may read.
+const RELATIONS_MAX: u64 = 1_000;
+
+/// # Errors
+/// If a query in the statement reads more than [`RELATIONS_MAX`] relations, each counted as often as it is planned.
+pub(super) fn check(statement: &Statement) -> Result<()> {
+    let mut counter = Counter::default();
+    let _: ControlFlow<()> = match statement {
+        Statement::Query(query) => visit(query, &mut counter),
+        Statement::Insert(insert) => insert.source.visit(&mut counter),
+        Statement::CreateTable(create) => create.query.visit(&mut counter),
+        _ => ControlFlow::Continue(()),
+    };
+    if counter.most <= RELATIONS_MAX {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "the query reads {} relations, and at most {RELATIONS_MAX} can be planned: what WITH names is planned wherever it is \
+         used; store what is used often with CREATE TABLE … AS SELECT, and read the table",
+        counter.most
+    )))
+}
+
+fn visit(statement: &DFStatement, counter: &mut Counter) -> ControlFlow<()> {
+    match statement {
+        DFStatement::Statement(statement) => statement.visit(counter),
+        DFStatement::Explain(explain) => visit(&explain.statement, counter),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+/// Counts relations while it walks through a statement.
+#[derive(Default)]
+struct Counter {
+    /// The queries that are being walked through, the outermost first.
+    scopes: Vec<Scope>,
+    /// The relations of the query that has most.
+    most: u64,
+}
+
+/// A query that is being walked through.
+#[derive(Default)]
+struct Scope {
+    relations: u64,
+    /// The CTEs that it defines, by the addresses of their queries.
+    defined: HashMap<*const Query, String>,
+    /// The relations of each CTE that can be named by now.
+    known: HashMap<String, u64>,
+}
+
+impl Counter {
+    fn add(&mut self, relations: u64) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.relations = scope.relations.saturating_add(relations);
+        }
+    }
+
+    /// How many relations a name stands for: those of the nearest CTE of that name, or one table.
+    fn relations_of(&self, name: &ObjectName) -> u64 {
+        let [part] = name.0.as_slice() else { return 1 };
+        let Some(name) = part.as_ident().map(normalized) else { return 1 };
+        self.scopes.iter().rev().find_map(|scope| scope.known.get(&name)).copied().unwrap_or(1)
+    }
+}
+
+impl Visitor for Counter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let mut scope = Scope::default();
+        if let Some(with) = &query.with {
+            for cte in &with.cte_tables {
+                let name = normalized(&cte.alias.name);
+                if with.recursive {
+                    // Until it is walked through, its name is the working table of its own recursion.
+                    scope.known.insert(name.clone(), 1);
+                }
+                scope.defined.insert(std::ptr::from_ref(&*cte.query), name);
+            }
+        }
+        self.scopes.push(scope);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let Some(scope) = self.scopes.pop() else { return ControlFlow::Continue(()) };
+        let relations = scope.relations.max(1);
+        self.most = self.most.max(relations);
+        if let Some(parent) = self.scopes.last_mut() {
+            match parent.defined.get(&std::ptr::from_ref(query)) {
+                Some(name) => {
+                    parent.known.insert(name.clone(), relations);
+                }
+                None => parent.relations = parent.relations.saturating_add(relations),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        if select.from.is_empty() {
+            self.add(1);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: None, .. } => self.add(self.relations_of(name)),
+            // What is in them is counted by itself.
+            TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {}
+            _ => self.add(1),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A name as it is looked up: without regard to case unless quoted.
+fn normalized(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::statement;
+
+    /// CTEs of which each names the one before twice.
+    fn doubled(levels: usize) -> String {
+        let ctes = (1..=levels).map(|level| format!(", C{level} AS (SELECT a.x FROM c{0} a, c{0} b)", level - 1));
+        format!("WITH c0 AS (SELECT 1 AS x){} SELECT * FROM c{levels}", ctes.collect::<String>())
+    }
+
+    #[test]
+    fn ctes_count_as_often_as_they_are_named() {
+        for start in ["", "EXPLAIN ", "INSERT INTO t ", "CREATE TABLE t AS "] {
+            assert!(statement::parse(&format!("{start}{}", doubled(9))).is_ok(), "{start}");
+            let message = statement::parse(&format!("{start}{}", doubled(10))).expect_err("too many").to_string();
+            assert!(message.contains("reads 1024 relations"), "{message}");
+        }
+        let message = statement::parse(&doubled(90)).expect_err("too many").to_string();
+        assert!(message.contains(&u64::MAX.to_string()), "{message}");
+        let unused = doubled(12).replace("SELECT * FROM c12", "SELECT * FROM c0");
+        assert!(statement::parse(&unused).is_err());
+    }
+
+    #[test]
+    fn ctes_are_found_in_expressions_unions_and_nested_queries() {
+        let many = doubled(9).replace("SELECT * FROM c9", "");
+        for query in [
+            "SELECT * FROM c9 WHERE x IN (SELECT x FROM c9)",
+            "SELECT x FROM c9 UNION ALL SELECT x FROM c9",
+            "SELECT * FROM (SELECT * FROM c9) a JOIN (c9 b CROSS JOIN c0) ON true",
+            "SELECT (WITH d AS (SELECT x FROM c9) SELECT max(a.x) FROM d a, d b)",
+        ] {
+            assert!(statement::parse(&format!("{many}{query}")).is_err(), "{query}");
+        }
+        // A nearer CTE of the same name hides the other, and a qualified name is a table.
+        for query in ["WITH c9 AS (SELECT 1 AS x) SELECT a.x FROM c9 a, c9 b", "SELECT a.x FROM s.c9 a, s.c9 b, c9"] {
+            assert!(statement::parse(&format!("{many}SELECT * FROM ({query}) q")).is_ok(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_recursive_cte_counts_its_own_name_once() {
+        let sql = "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r";
+        assert!(statement::parse(sql).is_ok());
+        assert!(statement::parse("SELECT * FROM information_schema.tables a, information_schema.tables b").is_ok());
+        let tables = vec!["t"; 1_001].join(", ");
+        assert!(statement::parse(&format!("SELECT 1 FROM {tables}")).is_err());
+    }
+}
