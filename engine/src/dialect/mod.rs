@@ -8,7 +8,10 @@
 //!   answers them wrongly;
 //! * an operator after `IS DISTINCT FROM x` is refused without parentheses, because the parser takes it into `x`;
 //! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
+//! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
+
+mod similar_to;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -33,7 +36,7 @@ pub(crate) fn translate(statement: &mut DFStatement) -> Result<()> {
     }
     let DFStatement::Statement(statement) = statement else { return Ok(()) };
     match statement.visit(&mut Translator) {
-        ControlFlow::Break(feature) => Err(Error::unsupported("this query", feature)),
+        ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
@@ -41,7 +44,7 @@ pub(crate) fn translate(statement: &mut DFStatement) -> Result<()> {
 struct Translator;
 
 impl VisitorMut for Translator {
-    type Break = &'static str;
+    type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         check_set_operations(&query.body)
@@ -50,7 +53,7 @@ impl VisitorMut for Translator {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         for join in select.from.iter().flat_map(|from| &from.joins) {
             if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator {
-                return ControlFlow::Break("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
+                return refuse("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
             }
         }
         name_repeated_items(&mut select.projection);
@@ -60,6 +63,7 @@ impl VisitorMut for Translator {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         match expr {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_subquery(right) => return quantified(expr),
+            Expr::SimilarTo { .. } => return done(similar_to::as_regular_expression(expr)),
             Expr::Value(value) => {
                 if let Value::Number(digits, _) = &value.value
                     && digits.contains(['e', 'E'])
@@ -78,9 +82,7 @@ impl VisitorMut for Translator {
                 }
             }
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if swallowed_operator(right) => {
-                return ControlFlow::Break(
-                    "AND, OR or a comparison after IS DISTINCT FROM without parentheses around it",
-                );
+                return refuse("AND, OR or a comparison after IS DISTINCT FROM without parentheses around it");
             }
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
             Expr::TypedString(typed) => {
@@ -96,12 +98,28 @@ impl VisitorMut for Translator {
     }
 }
 
-fn check_set_operations(body: &SetExpr) -> ControlFlow<&'static str> {
+fn done(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+/// Stops at what has no plan with the right answer.
+fn refuse(feature: impl Into<String>) -> ControlFlow<Error> {
+    ControlFlow::Break(refused(feature))
+}
+
+fn refused(feature: impl Into<String>) -> Error {
+    Error::unsupported("this query", feature)
+}
+
+fn check_set_operations(body: &SetExpr) -> ControlFlow<Error> {
     let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
     let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
     match op {
-        SetOperator::Intersect if all => return ControlFlow::Break("INTERSECT ALL"),
-        SetOperator::Except | SetOperator::Minus if all => return ControlFlow::Break("EXCEPT ALL"),
+        SetOperator::Intersect if all => return refuse("INTERSECT ALL"),
+        SetOperator::Except | SetOperator::Minus if all => return refuse("EXCEPT ALL"),
         _ => {}
     }
     check_set_operations(left)?;
@@ -127,11 +145,11 @@ fn is_subquery(expr: &Expr) -> bool {
 }
 
 /// A comparison with ANY or ALL of a subquery, as IN or NOT IN.
-fn quantified(expr: &mut Expr) -> ControlFlow<&'static str> {
+fn quantified(expr: &mut Expr) -> ControlFlow<Error> {
     let (left, right, negated) = match expr {
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
-        _ => return ControlFlow::Break("a comparison with ANY or ALL of a subquery; compare with its min() or max()"),
+        _ => return refuse("a comparison with ANY or ALL of a subquery; compare with its min() or max()"),
     };
     let mut right = right.as_ref();
     while let Expr::Nested(inner) = right {
@@ -234,6 +252,9 @@ mod tests {
             ("SELECT 1e3, 1.5", "SELECT CAST('1e3' AS DOUBLE), 1.5"),
             ("SELECT a FROM t WHERE a = ANY (SELECT b FROM u)", "SELECT a FROM t WHERE a IN (SELECT b FROM u)"),
             ("SELECT a FROM t WHERE a <> ALL (SELECT b FROM u)", "SELECT a FROM t WHERE a NOT IN (SELECT b FROM u)"),
+            ("SELECT a SIMILAR TO 'b%' FROM t", "SELECT a ~ '^(?s:b.*)$' FROM t"),
+            ("SELECT a FROM t WHERE a NOT SIMILAR TO '%#%' ESCAPE '#'", "SELECT a FROM t WHERE a !~ '^(?s:.*%)$'"),
+            ("SELECT a SIMILAR TO NULL FROM t", "SELECT CAST(NULL AS BOOLEAN) FROM t"),
             ("SELECT a, a, a FROM t", "SELECT a, a AS \"a_1\", a AS \"a_2\" FROM t"),
             ("SELECT t.a, u.a FROM t, u", "SELECT t.a, u.a FROM t, u"),
             ("SELECT a, CAST(a AS INT) FROM t", "SELECT a, CAST(a AS INT) AS \"CAST(a AS INT)\" FROM t"),
@@ -251,6 +272,9 @@ mod tests {
             "SELECT a FROM t UNION ALL (SELECT a FROM t EXCEPT ALL SELECT b FROM u)",
             "SELECT * FROM t FULL JOIN u USING (a)",
             "EXPLAIN SELECT * FROM t NATURAL FULL JOIN u",
+            "SELECT a SIMILAR TO b FROM t",
+            "SELECT a SIMILAR TO 1 FROM t",
+            "SELECT a SIMILAR TO 'a' ESCAPE 'xy' FROM t",
         ] {
             assert!(translated(sql).is_err(), "{sql}");
         }
