@@ -9,8 +9,10 @@
 //! * an operator after `IS DISTINCT FROM x` is refused without parentheses, because the parser takes it into `x`;
 //! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
+//! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
+mod rows;
 mod similar_to;
 
 use std::collections::HashSet;
@@ -35,19 +37,36 @@ pub(crate) fn translate(statement: &mut DFStatement) -> Result<()> {
         statement = &mut explain.statement;
     }
     let DFStatement::Statement(statement) = statement else { return Ok(()) };
-    match statement.visit(&mut Translator) {
+    match statement.visit(&mut Translator::default()) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-struct Translator;
+#[derive(Default)]
+struct Translator {
+    /// Comparisons of rows that are being walked through, and whose columns will be repeated.
+    rows: usize,
+}
 
 impl VisitorMut for Translator {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        if self.rows > 0 {
+            return refuse("a subquery in a comparison of rows; join with it, or compare the columns");
+        }
         check_set_operations(&query.body)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if rows::repeats_columns(expr) {
+            self.rows += 1;
+            if self.rows > 1 {
+                return refuse("a comparison of rows in a comparison of rows");
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
@@ -61,6 +80,9 @@ impl VisitorMut for Translator {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if rows::repeats_columns(expr) {
+            self.rows -= 1;
+        }
         match expr {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_subquery(right) => return quantified(expr),
             Expr::SimilarTo { .. } => return done(similar_to::as_regular_expression(expr)),
@@ -84,6 +106,11 @@ impl VisitorMut for Translator {
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if swallowed_operator(right) => {
                 return refuse("AND, OR or a comparison after IS DISTINCT FROM without parentheses around it");
             }
+            Expr::BinaryOp { .. }
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+            | Expr::InList { .. }
+            | Expr::Between { .. } => return done(rows::by_columns(expr)),
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
             Expr::TypedString(typed) => {
                 if is_time(&typed.data_type) {
@@ -254,6 +281,10 @@ mod tests {
             ("SELECT a FROM t WHERE a <> ALL (SELECT b FROM u)", "SELECT a FROM t WHERE a NOT IN (SELECT b FROM u)"),
             ("SELECT a SIMILAR TO 'b%' FROM t", "SELECT a ~ '^(?s:b.*)$' FROM t"),
             ("SELECT a FROM t WHERE a NOT SIMILAR TO '%#%' ESCAPE '#'", "SELECT a FROM t WHERE a !~ '^(?s:.*%)$'"),
+            (
+                "SELECT (a, b) < (1, TIMESTAMP '2024-01-01')",
+                "SELECT (a < 1 OR (a = 1 AND b < TIMESTAMP(6) '2024-01-01'))",
+            ),
             ("SELECT a SIMILAR TO NULL FROM t", "SELECT CAST(NULL AS BOOLEAN) FROM t"),
             ("SELECT a, a, a FROM t", "SELECT a, a AS \"a_1\", a AS \"a_2\" FROM t"),
             ("SELECT t.a, u.a FROM t, u", "SELECT t.a, u.a FROM t, u"),
@@ -272,6 +303,8 @@ mod tests {
             "SELECT a FROM t UNION ALL (SELECT a FROM t EXCEPT ALL SELECT b FROM u)",
             "SELECT * FROM t FULL JOIN u USING (a)",
             "EXPLAIN SELECT * FROM t NATURAL FULL JOIN u",
+            "SELECT (a, b) < ((SELECT 1), 2) FROM t",
+            "SELECT (CASE WHEN (a, b) < (1, 2) THEN 1 END, 2) < (1, 2) FROM t",
             "SELECT a SIMILAR TO b FROM t",
             "SELECT a SIMILAR TO 1 FROM t",
             "SELECT a SIMILAR TO 'a' ESCAPE 'xy' FROM t",
