@@ -10,8 +10,10 @@
 //! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
+//! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
+mod clauses;
 mod rows;
 mod similar_to;
 
@@ -22,7 +24,7 @@ use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, TimezoneInfo, Value, VisitMut, VisitorMut,
+    SetOperator, SetQuantifier, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 use crate::{Error, Result};
@@ -56,7 +58,12 @@ impl VisitorMut for Translator {
         if self.rows > 0 {
             return refuse("a subquery in a comparison of rows; join with it, or compare the columns");
         }
+        done(clauses::of_query(query))?;
         check_set_operations(&query.body)
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        done(clauses::of_table(factor))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
@@ -75,6 +82,7 @@ impl VisitorMut for Translator {
                 return refuse("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
             }
         }
+        done(clauses::of_select(select))?;
         name_repeated_items(&mut select.projection);
         ControlFlow::Continue(())
     }
@@ -111,6 +119,8 @@ impl VisitorMut for Translator {
             | Expr::IsNotDistinctFrom(..)
             | Expr::InList { .. }
             | Expr::Between { .. } => return done(rows::by_columns(expr)),
+            Expr::Function(function) => return done(clauses::of_function(function)),
+            Expr::Collate { .. } => return refuse("COLLATE; texts are compared by their code points"),
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
             Expr::TypedString(typed) => {
                 if is_time(&typed.data_type) {
@@ -281,10 +291,17 @@ mod tests {
             ("SELECT a FROM t WHERE a <> ALL (SELECT b FROM u)", "SELECT a FROM t WHERE a NOT IN (SELECT b FROM u)"),
             ("SELECT a SIMILAR TO 'b%' FROM t", "SELECT a ~ '^(?s:b.*)$' FROM t"),
             ("SELECT a FROM t WHERE a NOT SIMILAR TO '%#%' ESCAPE '#'", "SELECT a FROM t WHERE a !~ '^(?s:.*%)$'"),
+            ("SELECT a FROM t FETCH FIRST 2 ROWS ONLY", "SELECT a FROM t LIMIT 2"),
+            ("SELECT a FROM t OFFSET 3 ROWS FETCH NEXT ROW ONLY", "SELECT a FROM t LIMIT 1 OFFSET 3 ROWS"),
             (
                 "SELECT (a, b) < (1, TIMESTAMP '2024-01-01')",
                 "SELECT (a < 1 OR (a = 1 AND b < TIMESTAMP(6) '2024-01-01'))",
             ),
+            (
+                "SELECT rank() OVER (ORDER BY (SELECT 1)) FROM t WHERE a = (SELECT max(b) OVER () FROM u)",
+                "SELECT rank() OVER (ORDER BY (SELECT 1)) FROM t WHERE a = (SELECT max(b) OVER () FROM u)",
+            ),
+            ("SELECT count(*), count(t.*) FROM t", "SELECT count(*), count(t.*) FROM t"),
             ("SELECT a SIMILAR TO NULL FROM t", "SELECT CAST(NULL AS BOOLEAN) FROM t"),
             ("SELECT a, a, a FROM t", "SELECT a, a AS \"a_1\", a AS \"a_2\" FROM t"),
             ("SELECT t.a, u.a FROM t, u", "SELECT t.a, u.a FROM t, u"),
@@ -303,6 +320,24 @@ mod tests {
             "SELECT a FROM t UNION ALL (SELECT a FROM t EXCEPT ALL SELECT b FROM u)",
             "SELECT * FROM t FULL JOIN u USING (a)",
             "EXPLAIN SELECT * FROM t NATURAL FULL JOIN u",
+            "SELECT a FROM t FOR UPDATE",
+            "SELECT a FROM (SELECT a FROM t FOR SHARE) q",
+            "SELECT a FROM t FETCH FIRST 2 ROWS WITH TIES",
+            "SELECT a FROM t FETCH FIRST 2 PERCENT ROWS ONLY",
+            "SELECT a FROM t LIMIT 1 FETCH FIRST ROW ONLY",
+            "SELECT a FROM t FORMAT JSON",
+            "SELECT a FROM t SETTINGS b = 1",
+            "SELECT a FROM t PREWHERE a = 1",
+            "SELECT a FROM t CONNECT BY a = 1",
+            "SELECT a FROM t GROUP BY a WITH ROLLUP",
+            "SELECT count(DISTINCT *) FROM t",
+            "SELECT count(DISTINCT t.*) FROM t",
+            "SELECT max(*) FROM t",
+            "SELECT a FROM t WHERE rank() OVER (ORDER BY a) = 1",
+            "SELECT count(*) FROM t GROUP BY rank() OVER (ORDER BY a)",
+            "SELECT a COLLATE \"de\" FROM t",
+            "SELECT * FROM t PIVOT(sum(a) FOR b IN (1))",
+            "SELECT * FROM t CROSS APPLY u",
             "SELECT (a, b) < ((SELECT 1), 2) FROM t",
             "SELECT (CASE WHEN (a, b) < (1, 2) THEN 1 END, 2) < (1, 2) FROM t",
             "SELECT a SIMILAR TO b FROM t",
