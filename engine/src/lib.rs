@@ -34,6 +34,7 @@ mod progress;
 mod query;
 mod scan;
 mod session;
+mod session_values;
 mod settings;
 mod sizes;
 mod spill;

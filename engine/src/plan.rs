@@ -74,6 +74,7 @@ impl Engine {
     ) -> Result<(SessionState, LogicalPlan)> {
         refuse_ignored_clauses(&statement)?;
         dialect::translate(&mut statement)?;
+        self.tell_session(&mut statement, &pinned, session);
         columns::match_case(&mut statement, &pinned);
         parameters::name_items(&mut statement);
         let mut state = self.session_state(pinned, session)?;
