@@ -7,6 +7,7 @@ mod pair_zeros;
 mod plan_date_intervals;
 mod read_ahead;
 mod refuse_changed_subqueries;
+mod refuse_nested_extremes;
 mod settle_in_lists;
 mod three_valued_in;
 mod wider_type_wins;
@@ -27,7 +28,8 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// DataFusion's analysis with ours around it.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(wider_type_wins::WiderTypeWins)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(wider_type_wins::WiderTypeWins)];
     rules.extend(Analyzer::new().rules);
     // These need operands of one type.
     rules.push(Arc::new(check_overflow::CheckOverflow));
