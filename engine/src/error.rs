@@ -216,10 +216,8 @@ impl From<DataFusionError> for Error {
                 Ok(error) => error.into(),
                 Err(shared) => Error::Query(Box::new(DataFusionError::Shared(shared))),
             },
-            DataFusionError::Context(context, inner) => match Error::from(*inner) {
-                Error::Query(inner) => Error::Query(Box::new(DataFusionError::Context(context, inner))),
-                ours => ours,
-            },
+            // The context tells which of the planner's rules has failed, which is nothing to a user.
+            DataFusionError::Context(_, inner) => Error::from(*inner),
             DataFusionError::Diagnostic(_, inner) => Error::from(*inner),
             DataFusionError::Collection(mut errors) if !errors.is_empty() => Error::from(errors.swap_remove(0)),
             DataFusionError::ParquetError(source) => match *source {
@@ -267,11 +265,13 @@ impl From<ArrowError> for Error {
     }
 }
 
-/// DataFusion's message for a person: without its backtraces and its advice to file a bug upstream.
+/// DataFusion's message for a person: of the error's root only, without the rules of the planner that it passed through,
+/// without backtraces and advice to file a bug upstream.
 fn describe(error: &DataFusionError) -> String {
-    let message = error.message();
+    let root = error.find_root();
+    let message = root.message();
     let message = message.split_once(".\nThis issue was likely caused by a bug").map_or(&*message, |(told, _)| told);
-    match error.find_root() {
+    match root {
         DataFusionError::ResourcesExhausted(root) => format!("out of memory or disk: {root}"),
         _ => message.to_owned(),
     }

@@ -32,6 +32,7 @@ mod plan;
 mod planner;
 mod progress;
 mod query;
+mod refusals;
 mod scan;
 mod session;
 mod session_values;

@@ -23,6 +23,7 @@ use crate::cluster::{SessionSettings, scalar_subqueries_have_one_row};
 use crate::names::TableName;
 use crate::own_thread::on_own_thread;
 use crate::pin::PinnedTables;
+use crate::refusals::in_sql_words;
 use crate::{Engine, Error, Result, Session, columns, dialect, parameters};
 
 /// A statement planned on pinned tables. It may be executed more than once.
@@ -57,7 +58,7 @@ impl Engine {
             state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         }
         on_own_thread(async move {
-            let physical = state.create_physical_plan(&logical).await?;
+            let physical = state.create_physical_plan(&logical).await.map_err(in_sql_words)?;
             Ok::<_, Error>(Planned { state, logical, physical })
         })
         .await?
@@ -84,8 +85,8 @@ impl Engine {
             state.execution_props_mut().add_var_provider(VarType::UserDefined, variables);
         }
         let (state, mut logical) = on_own_thread(async move {
-            let logical = state.statement_to_plan(statement).await?;
-            Ok::<_, DataFusionError>((state, logical))
+            let logical = state.statement_to_plan(statement).await.map_err(in_sql_words)?;
+            Ok::<_, Error>((state, logical))
         })
         .await??;
         if !values.is_empty() {

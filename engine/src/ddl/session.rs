@@ -166,7 +166,7 @@ fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> 
     let bounds = bounds.filter(|bounds| !value.trim().parse().is_ok_and(|value: usize| bounds.contains(&value)));
     let result = match bounds {
         Some(bounds) => Err(format!("it must be from {} to {}", bounds.start(), bounds.end())),
-        None => config.options_mut().set(full_name, value).map_err(|error| error.message().into_owned()),
+        None => config.options_mut().set(full_name, value).map_err(|error| error.find_root().message().into_owned()),
     };
     result.map_err(|message| Error::Invalid(format!("setting {full_name}: '{value}': {message}")))
 }
