@@ -2,6 +2,7 @@
 
 mod check_overflow;
 mod guarded_filter_pushdown;
+mod limit_conditions;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
@@ -28,8 +29,11 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// DataFusion's analysis with ours around it.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(wider_type_wins::WiderTypeWins)];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(limit_conditions::LimitConditions),
+        Arc::new(refuse_nested_extremes::RefuseNestedExtremes),
+        Arc::new(wider_type_wins::WiderTypeWins),
+    ];
     rules.extend(Analyzer::new().rules);
     // These need operands of one type.
     rules.push(Arc::new(check_overflow::CheckOverflow));
