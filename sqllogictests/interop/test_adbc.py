@@ -169,6 +169,17 @@ def test_a_wrong_number_of_parameters_is_an_error(cursor):
     assert one(cursor, "SELECT 1") == 1
 
 
+@pytest.mark.parametrize("sql, parameters, message", [
+    ("DELETE FROM nation WHERE n_nationkey = ?", (1,), "DELETE is not supported"),
+    ("DELETE FROM nation", None, "DELETE is not supported"),
+    ("SELECT $0", (1,), "parameter \\$0 is not supported"),
+    ("SELECT :name", (1,), "parameter :name is not supported"),
+])
+def test_what_is_not_supported_is_told_with_parameters_and_without(cursor, sql, parameters, message):
+    with pytest.raises(dbapi.Error, match=message):
+        cursor.execute(sql, parameters)
+
+
 def test_the_parameters_of_a_prepared_statement_are_told(cursor):
     sql = "SELECT n_name FROM lake.tpch_sf0_01.nation WHERE n_nationkey = CAST(? AS bigint) AND n_name LIKE ?"
     assert cursor.adbc_prepare(sql).types == [pa.int64(), pa.string()]

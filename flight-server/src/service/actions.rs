@@ -86,7 +86,7 @@ impl Inner {
         no_transaction(request.transaction_id.as_ref())?;
         let _running = self.activity.start_statement()?;
         let description = self.engine.describe(&request.query, &caller.session).await;
-        let description = description.map_err(|error| engine_status(&error, None))?;
+        let description = description.map_err(|error| not_do_without(engine_status(&error, None)))?;
         let encode = |schema: &arrow::datatypes::Schema| match schema.fields().is_empty() {
             true => Ok(Bytes::new()),
             false => schema_bytes(schema).map_err(|error| arrow_status(&error, None)),
@@ -205,6 +205,17 @@ impl Inner {
         let mut reply = reply(Some(result.encode_to_vec()));
         reply.metadata_mut().insert("set-cookie", expired_cookie());
         reply
+    }
+}
+
+/// A refusal to prepare a statement, which is never UNIMPLEMENTED: ADBC's DB-API takes that for "there are no prepared
+/// statements here", goes on without, and then tells of something else. The SQLSTATE stays.
+fn not_do_without(refusal: Status) -> Status {
+    match refusal.code() {
+        Code::Unimplemented => {
+            Status::with_metadata(Code::InvalidArgument, refusal.message(), refusal.metadata().clone())
+        }
+        _ => refusal,
     }
 }
 

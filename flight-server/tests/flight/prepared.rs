@@ -74,6 +74,17 @@ async fn dbapi_runs_prepared_ddl_through_get_flight_info() {
 }
 
 #[tokio::test]
+async fn what_is_not_supported_is_no_reason_to_do_without_preparing() {
+    let mut harness = Harness::start().await;
+    for sql in ["DELETE FROM s.t WHERE id = ?", "UPDATE s.t SET id = 1", "SELECT $0", "CALL system.warm(?)"] {
+        let status = assert_refused(prepare(&mut harness, sql).await, Code::InvalidArgument, "not supported");
+        assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), "0A000", "{sql}");
+        assert!(status.metadata().contains_key("polynya-query-id"), "{sql}");
+    }
+    assert_refused(harness.info("DELETE FROM s.t").await, Code::Unimplemented, "DELETE is not supported");
+}
+
+#[tokio::test]
 async fn the_command_itself_serves_as_a_ticket() {
     let mut harness = Harness::start().await;
     let prepared = prepare(&mut harness, "SELECT max(id) FROM s.t").await.unwrap();
