@@ -1,8 +1,11 @@
 //! Bearer tokens that an OpenID provider signed (RFC 7519), and whom they stand for.
 //!
 //! The token's own words about how to check it are not trusted: its `alg` must be one of the settings', its `kid` only
-//! chooses among the provider's keys, and keys or addresses inside the token are not looked at.
+//! chooses among the provider's keys, and keys or addresses inside the token are not looked at. A token whose header names
+//! extensions that must be understood (`crit`, RFC 7515 section 4.1.11) is refused: none are.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde_json::{Map, Value};
@@ -64,13 +67,17 @@ impl Jwt {
         if !self.algorithms.contains(&header.alg) {
             return Err(Refusal::WrongToken("signed in a way that is not accepted"));
         }
+        check_extensions(token).map_err(Refusal::WrongToken)?;
         let keys = self.keys.find(header.kid.as_deref(), header.alg).await.map_err(|_| Refusal::NoKeys)?;
         let mut validation = self.validation.clone();
         validation.algorithms = vec![header.alg];
         let mut why = "signed with a key that the issuer does not have";
         for candidate in keys.iter().take(KEYS_TRIED_MAX) {
             match decode::<Map<String, Value>>(token, &candidate.key, &validation) {
-                Ok(token) => return self.named(&token.claims),
+                Ok(token) => {
+                    check_times(&token.claims).map_err(Refusal::WrongToken)?;
+                    return self.named(&token.claims);
+                }
                 Err(error) => why = reason(error.kind()),
             }
         }
@@ -82,6 +89,25 @@ impl Jwt {
         let name = name.ok_or(Refusal::WrongToken("the claim with the user's name is missing"))?;
         check_name(name).map_err(Refusal::WrongToken)?;
         Ok(name.to_owned())
+    }
+}
+
+/// Refuses headers that ask for an extension. What is signed with `b64: false` (RFC 7797) are other bytes than ours.
+fn check_extensions(token: &str) -> Result<(), &'static str> {
+    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let header = header.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
+    let header = header.ok_or("not a token of this kind")?;
+    match header.contains_key("crit") || header.get("b64").is_some_and(|encoded| *encoded != Value::Bool(true)) {
+        true => Err("its header asks for an extension that is not understood here"),
+        false => Ok(()),
+    }
+}
+
+/// Refuses times that are no numbers: the library takes such an `nbf` for none.
+fn check_times(claims: &Map<String, Value>) -> Result<(), &'static str> {
+    match claims.get("nbf").is_none_or(|time| time.as_f64().is_some_and(|seconds| seconds >= 0.0)) {
+        true => Ok(()),
+        false => Err("the claim nbf is not a time"),
     }
 }
 

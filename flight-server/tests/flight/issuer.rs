@@ -132,6 +132,13 @@ impl Issuer {
             ("another kind of key under a known name", sign(&self.claims(user), Signer::Curve, Some("one"))),
             ("a forged signature", forged),
             ("no token at all", "a.b.c".to_owned()),
+            ("a beginning in words", with("nbf", json!("tomorrow"))),
+            ("no beginning at all", with("nbf", Value::Null)),
+            ("a beginning before time", with("nbf", json!(-1))),
+            ("an extension", extended(&self.claims(user), &[("crit", json!(["exp"])), ("exp", json!(1))])),
+            ("no extension", extended(&self.claims(user), &[("crit", json!([]))])),
+            ("a body as it is", extended(&self.claims(user), &[("crit", json!(["b64"])), ("b64", json!(false))])),
+            ("a body as it is, unannounced", extended(&self.claims(user), &[("b64", json!(false))])),
         ]
     }
 }
@@ -160,9 +167,24 @@ pub(crate) fn sign(claims: &Value, signer: Signer, key_id: Option<&str>) -> Stri
 
 /// A token that says that it needs no signature.
 fn unsigned(claims: &Value) -> String {
+    format!("{}.{}.", encoded(&json!({ "alg": "none", "typ": "JWT", "kid": "one" })), encoded(claims))
+}
+
+/// A token whose header has these fields too, well signed.
+pub(crate) fn extended(claims: &Value, fields: &[(&str, Value)]) -> String {
+    let mut header = json!({ "alg": "RS256", "typ": "JWT", "kid": "one" });
+    for (name, value) in fields {
+        header[name] = value.clone();
+    }
+    let signed = format!("{}.{}", encoded(&header), encoded(claims));
+    let key = EncodingKey::from_rsa_der(PrivatePkcs1KeyDer::from_pem_slice(RSA_ONE).unwrap().secret_pkcs1_der());
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::RS256).unwrap();
+    format!("{signed}.{signature}")
+}
+
+fn encoded(value: &Value) -> String {
     use base64::Engine as _;
-    let text = |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.", text(&json!({ "alg": "none", "typ": "JWT", "kid": "one" })), text(claims))
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
 fn now() -> u64 {

@@ -6,7 +6,7 @@ mod issuer;
 use std::time::Duration;
 
 use super::*;
-use issuer::{Issuer, Signer, sign};
+use issuer::{Issuer, Signer, extended, sign};
 
 /// Runs a test beside the task that fetches keys.
 async fn with_keys<T>(jwt: &Jwt, test: impl Future<Output = T>) -> T {
@@ -30,6 +30,8 @@ async fn a_good_token_names_its_user() {
         assert_eq!(jwt.user(&curve).await, Ok("bob".to_owned()));
         let nameless = sign(&issuer.claims("eve"), Signer::One, None);
         assert_eq!(jwt.user(&nameless).await, Ok("eve".to_owned()));
+        let usual = extended(&issuer.claims("ann"), &[("b64", true.into()), ("x", "y".into())]);
+        assert_eq!(jwt.user(&usual).await, Ok("ann".to_owned()), "fields that need not be understood");
     })
     .await;
     assert_eq!(issuer.asked(), 1, "keys are kept");
