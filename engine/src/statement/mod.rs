@@ -261,6 +261,7 @@ fn parse_text(sql: &str) -> Result<(Statement, usize)> {
     let statement = statement(&mut parser)?;
     expect_end(&mut parser.parser)?;
     relations::check(&statement)?;
+    placeholders::refuse_names(&statement)?;
     if parameters > 0 && !statement.takes_parameters() {
         let what = format!("a parameter in {}", statement.kind());
         return Err(Error::unsupported(what, "write the value into the statement"));

@@ -244,7 +244,11 @@ async fn more_and_fewer_values_than_parameters_are_refused() {
     let extra = ask(&mut harness, "SELECT 1", vec![ints(vec![1])]).await;
     assert_refused(extra, Code::InvalidArgument, "takes 0 parameters, and 1 values");
     assert_refused(prepare(&mut harness, "SELECT ?, $1").await, Code::InvalidArgument, "both kinds");
-    assert_refused(prepare(&mut harness, "SELECT $name").await, Code::InvalidArgument, "$name");
+    for name in ["$name", ":name", "@name", "$0", "?1"] {
+        let refused = prepare(&mut harness, &format!("SELECT {name}")).await;
+        let status = assert_refused(refused, Code::InvalidArgument, &format!("the parameter {name}"));
+        assert_eq!(sqlstate(&status), "0A000");
+    }
 }
 
 #[tokio::test]
