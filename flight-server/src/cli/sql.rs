@@ -77,7 +77,8 @@ fn script(arguments: &Arguments) -> Result<Option<String>> {
         Ok(text)
     };
     if !arguments.command.is_empty() {
-        return Ok(Some(arguments.command.join(";\n")));
+        // Behind a line break, so that a comment does not take the semicolon.
+        return Ok(Some(arguments.command.join("\n;\n")));
     }
     match &arguments.file {
         Some(file) if file.as_os_str() == "-" => from_stdin().map(Some),

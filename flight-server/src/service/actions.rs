@@ -87,11 +87,14 @@ impl Inner {
         let _running = self.activity.start_statement()?;
         let description = self.engine.describe(&request.query, &caller.session).await;
         let description = description.map_err(|error| not_do_without(engine_status(&error, None)))?;
+        if description.kind == StatementKind::Query && description.schema.fields().is_empty() {
+            return Err(no_columns());
+        }
         let encode = |schema: &arrow::datatypes::Schema| match schema.fields().is_empty() {
             true => Ok(Bytes::new()),
             false => schema_bytes(schema).map_err(|error| arrow_status(&error, None)),
         };
-        // Drivers take an empty schema as "this is an update".
+        // None: this is an update.
         let dataset_schema = match description.kind {
             StatementKind::Query => {
                 let options = self.engine.wire_options(&caller.session);
@@ -206,6 +209,12 @@ impl Inner {
         reply.metadata_mut().insert("set-cookie", expired_cookie());
         reply
     }
+}
+
+/// Drivers take an empty schema as "this is an update", and would run the query as one.
+fn no_columns() -> Status {
+    let message = "a query without columns cannot be prepared, since drivers take it for an update: select something";
+    status(Code::InvalidArgument, "0A000", message, None)
 }
 
 /// A refusal to prepare a statement, which is never UNIMPLEMENTED: ADBC's DB-API takes that for "there are no prepared

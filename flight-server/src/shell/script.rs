@@ -1,7 +1,10 @@
 //! Cuts a script into statements and backslash commands.
 //!
-//! A statement ends at a semicolon outside of quotes and comments. A backslash at the beginning of a piece makes a command
-//! of the rest of its line.
+//! A statement ends at a semicolon outside of quotes and comments, as the server's own tokenizer finds them. A backslash at
+//! the beginning of a piece makes a command of the rest of its line. What is not closed is the server's to refuse.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 /// One thing to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,91 +27,79 @@ pub(crate) fn split(script: &str) -> (Vec<Piece>, bool) {
             rest = after;
             continue;
         }
-        let end = statement_end(rest);
-        let (sql, after) = end.map_or((rest, ""), |end| (&rest[..end], &rest[end + 1..]));
-        if !is_blank(sql) {
-            pieces.push(Piece::Statement(sql.trim().to_owned()));
+        let statements = Statements::before_command(rest);
+        pieces.extend(statements.texts.into_iter().map(|sql| Piece::Statement(sql.to_owned())));
+        if statements.rest.is_empty() {
+            return (pieces, statements.open);
         }
-        if end.is_none() {
-            return (pieces, !is_blank(sql));
-        }
-        rest = after;
+        rest = statements.rest;
     }
 }
 
-/// Where the semicolon is that ends the first statement.
-fn statement_end(sql: &str) -> Option<usize> {
-    scan(sql).find(|(_, token)| *token == Token::Semicolon).map(|(at, _)| at)
+/// The statements at the beginning of a text, without their semicolons.
+struct Statements<'a> {
+    texts: Vec<&'a str>,
+    /// Whether the last one lacks its semicolon.
+    open: bool,
+    /// What follows: it begins with a command, or is empty.
+    rest: &'a str,
 }
 
-/// Whether there is nothing to run: only white space and comments.
-fn is_blank(sql: &str) -> bool {
-    scan(sql).next().is_none()
-}
-
-/// What scanning tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    Semicolon,
-    Other,
-}
-
-/// The positions of everything that is not white space or comment; a quoted text is one token.
-fn scan(sql: &str) -> impl Iterator<Item = (usize, Token)> + '_ {
-    let bytes = sql.as_bytes();
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < bytes.len() {
-            let start = at;
-            match bytes[at] {
-                b'-' if bytes.get(at + 1) == Some(&b'-') => at = find(bytes, at, b"\n"),
-                b'/' if bytes.get(at + 1) == Some(&b'*') => at = skip_block_comment(bytes, at),
-                quote @ (b'\'' | b'"' | b'`') => {
-                    at = find(bytes, at + 1, &[quote]);
-                    return Some((start, Token::Other));
+impl<'a> Statements<'a> {
+    fn before_command(sql: &'a str) -> Self {
+        let mut tokens = Vec::new();
+        let tokenized = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location_into_buf(&mut tokens);
+        let mut places = Places::new(sql);
+        let (mut texts, mut start, mut is_blank) = (Vec::new(), 0, true);
+        for TokenWithSpan { token, span } in &tokens {
+            match token {
+                Token::Whitespace(_) => {}
+                Token::SemiColon => {
+                    let end = places.offset(span.start);
+                    if !is_blank {
+                        texts.push(sql[start..end].trim());
+                    }
+                    (start, is_blank) = (end + 1, true);
+                    let rest = sql[start..].trim_start();
+                    if rest.starts_with('\\') {
+                        return Self { texts, open: false, rest };
+                    }
                 }
-                b';' => {
-                    at += 1;
-                    return Some((start, Token::Semicolon));
-                }
-                byte if byte.is_ascii_whitespace() => at += 1,
-                _ => {
-                    at += 1;
-                    return Some((start, Token::Other));
-                }
+                _ => is_blank = false,
             }
         }
-        None
-    })
-}
-
-/// The position after the next occurrence of `end`, or the end of the text.
-fn find(bytes: &[u8], from: usize, end: &[u8]) -> usize {
-    let rest = bytes.get(from..).unwrap_or_default();
-    rest.windows(end.len()).position(|window| window == end).map_or(bytes.len(), |found| from + found + end.len())
-}
-
-/// The position after a comment, which may hold others.
-fn skip_block_comment(bytes: &[u8], from: usize) -> usize {
-    let mut depth = 0;
-    let mut at = from;
-    while at < bytes.len() {
-        match &bytes[at..(at + 2).min(bytes.len())] {
-            b"/*" => {
-                depth += 1;
-                at += 2;
-            }
-            b"*/" => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return at;
-                }
-            }
-            _ => at += 1,
+        // Behind the last token there is something that is not closed.
+        let open = !is_blank || tokenized.is_err();
+        if open {
+            texts.push(sql[start..].trim());
         }
+        Self { texts, open, rest: "" }
     }
-    at
+}
+
+/// The bytes of a text at which its lines and columns are, from the first to the last.
+struct Places<'a> {
+    characters: std::str::CharIndices<'a>,
+    line: u64,
+    column: u64,
+}
+
+impl<'a> Places<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { characters: text.char_indices(), line: 1, column: 1 }
+    }
+
+    /// The offset of a place that is not before those asked for so far.
+    fn offset(&mut self, place: Location) -> usize {
+        while (self.line, self.column) < (place.line, place.column) {
+            match self.characters.next() {
+                Some((_, '\n')) => (self.line, self.column) = (self.line + 1, 1),
+                Some(_) => self.column += 1,
+                None => break,
+            }
+        }
+        self.characters.offset()
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +127,17 @@ mod tests {
         pieces("select /* a; /* b; */ c; */ 1;", &["select /* a; /* b; */ c; */ 1"], false);
         pieces("select 'open;", &["select 'open;"], true);
         pieces("select 'é;ß';", &["select 'é;ß'"], false);
+        pieces("select $$a;b$$;select 2;", &["select $$a;b$$", "select 2"], false);
+        pieces("select $x$a;$$;b$x$;", &["select $x$a;$$;b$x$"], false);
+        pieces("select E'a\\';b'; select 'c\\';", &["select E'a\\';b'", "select 'c\\'"], false);
+        pieces("select 'ü\n;', `ß;`\n;\n\nselect\r\n2\n;3", &["select 'ü\n;', `ß;`", "select\r\n2", "3"], true);
+    }
+
+    #[test]
+    fn what_is_not_closed_is_a_statement_for_the_server_to_refuse() {
+        pieces("select 1; /* never;", &["select 1", "/* never;"], true);
+        pieces("/* a /* b */ c;", &["/* a /* b */ c;"], true);
+        pieces("select 1; $$a;", &["select 1", "$$a;"], true);
     }
 
     #[test]
@@ -147,6 +149,8 @@ mod tests {
     #[test]
     fn a_backslash_begins_a_command_of_one_line() {
         pieces("\\timing\nselect 1;\n\\d orders;\n", &["\\timing", "select 1", "\\d orders"], false);
+        pieces("select 1;\\d it's;\nselect ';';", &["select 1", "\\d it's", "select ';'"], false);
+        pieces("select 1\n\\q", &["select 1\n\\q"], true);
         pieces("select '\n\\q';", &["select '\n\\q'"], false);
     }
 }

@@ -85,6 +85,16 @@ async fn what_is_not_supported_is_no_reason_to_do_without_preparing() {
 }
 
 #[tokio::test]
+async fn a_query_without_columns_is_not_mistaken_for_an_update() {
+    let mut harness = Harness::start().await;
+    assert_refused(prepare(&mut harness, "SELECT FROM s.t").await, Code::InvalidArgument, "without columns");
+    let info = harness.info("SELECT FROM s.t").await.unwrap();
+    let (schema, batches) = harness.fetch(&info).await.unwrap();
+    let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+    assert_eq!((schema.fields().len(), rows), (0, 3));
+}
+
+#[tokio::test]
 async fn the_command_itself_serves_as_a_ticket() {
     let mut harness = Harness::start().await;
     let prepared = prepare(&mut harness, "SELECT max(id) FROM s.t").await.unwrap();
