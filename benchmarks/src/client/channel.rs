@@ -3,6 +3,7 @@
 //! A layer around tonic's channel, because responses of every kind may set a cookie, which interceptors do not see.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tonic::body::Body;
@@ -16,6 +17,30 @@ use tonic::transport::Channel;
 pub(crate) struct SessionChannel {
     channel: Channel,
     session: Arc<Mutex<SessionHeaders>>,
+    is_encrypted: bool,
+    /// Whether anything came back so far.
+    has_answered: Arc<AtomicBool>,
+}
+
+/// A call that ended without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the call was not answered")]
+pub(crate) struct CallError {
+    is_encrypted: bool,
+    has_answered: bool,
+    #[source]
+    source: tonic::transport::Error,
+}
+
+impl CallError {
+    /// What to look at next. What never answered may speak in another way than it was spoken to.
+    pub(super) fn hint(&self) -> &'static str {
+        match (self.has_answered, self.is_encrypted) {
+            (true, _) => "is it still running?",
+            (false, false) => "it answered nothing. If its connections are encrypted, write grpc+tls:// in the URL",
+            (false, true) => "it answered nothing. It may want to see a certificate (--tls-cert, --tls-key)",
+        }
+    }
 }
 
 /// What every request of a session carries.
@@ -32,8 +57,13 @@ impl std::fmt::Debug for SessionHeaders {
 }
 
 impl SessionChannel {
-    pub(crate) fn new(channel: Channel) -> Self {
-        Self { channel, session: Arc::default() }
+    pub(crate) fn new(channel: Channel, is_encrypted: bool) -> Self {
+        Self { channel, session: Arc::default(), is_encrypted, has_answered: Arc::default() }
+    }
+
+    fn unanswered(&self) -> impl FnOnce(tonic::transport::Error) -> CallError + use<> {
+        let (is_encrypted, has_answered) = (self.is_encrypted, Arc::clone(&self.has_answered));
+        move |source| CallError { is_encrypted, has_answered: has_answered.load(Ordering::Relaxed), source }
     }
 
     /// Sets the authorization header of all later calls. A value that is no header (a line break in it) sends none.
@@ -85,19 +115,20 @@ impl SessionHeaders {
 
 impl Service<Request<Body>> for SessionChannel {
     type Response = Response<Body>;
-    type Error = tonic::transport::Error;
+    type Error = CallError;
     type Future = BoxFuture<Self::Response, Self::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.channel.poll_ready(cx)
+        self.channel.poll_ready(cx).map_err(self.unanswered())
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         self.lock().apply(request.headers_mut());
         let response = self.channel.call(request);
-        let session = self.session.clone();
+        let (session, has_answered, unanswered) = (self.session.clone(), self.has_answered.clone(), self.unanswered());
         Box::pin(async move {
-            let response = response.await?;
+            let response = response.await.map_err(unanswered)?;
+            has_answered.store(true, Ordering::Relaxed);
             session.lock().unwrap_or_else(PoisonError::into_inner).learn(response.headers());
             Ok(response)
         })

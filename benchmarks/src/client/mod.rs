@@ -13,7 +13,7 @@ mod prepared;
 mod rows;
 mod stats;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -35,7 +35,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use address::Address;
 use channel::SessionChannel;
 
-pub use error::{Error, Result};
+pub use error::{Error, Met, Result};
 pub use ingest::{IngestMode, IngestTarget};
 pub use poll::QueryPoll;
 pub use prepared::PreparedQuery;
@@ -115,11 +115,8 @@ impl Client {
     pub async fn connect(url: &str, auth: &Auth) -> Result<Self> {
         let address: Address = url.parse()?;
         let endpoint = endpoint(&address, auth)?;
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|source| Error::Connect { url: address.to_string(), source: Box::new(source) })?;
-        let channel = SessionChannel::new(channel);
+        let channel = endpoint.connect().await.map_err(|source| Error::connect(&address, source))?;
+        let channel = SessionChannel::new(channel, address.tls);
         if let Some(token) = &auth.token {
             channel.set_authorization(format!("Bearer {token}"));
         }
@@ -269,8 +266,11 @@ fn schema_from_ipc(bytes: Bytes) -> Result<Option<SchemaRef>> {
 }
 
 fn endpoint(address: &Address, auth: &Auth) -> Result<Endpoint> {
-    let invalid =
-        |source: tonic::transport::Error| Error::Connect { url: address.to_string(), source: Box::new(source) };
+    let invalid = |source: tonic::transport::Error| Error::Connect {
+        url: address.to_string(),
+        hint: "the address, or what is said of TLS, cannot be used",
+        source: Box::new(source),
+    };
     let endpoint = Endpoint::from_shared(address.http_uri())
         .map_err(invalid)?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -295,17 +295,32 @@ fn tls(auth: &Auth) -> Result<ClientTlsConfig> {
     let mut tls = ClientTlsConfig::new();
     tls = match &auth.tls_ca {
         Some(path) => {
-            let pem = std::fs::read(path).map_err(|source| Error::TlsCa { path: path.clone(), source })?;
+            let pem = pem(path, CERTIFICATE).map_err(|source| Error::TlsCa { path: path.clone(), source })?;
             tls.ca_certificate(Certificate::from_pem(pem))
         }
         None => tls.with_enabled_roots(),
     };
     if let (Some(certificate), Some(key)) = (&auth.tls_cert, &auth.tls_key) {
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|source| Error::TlsFile { path: path.clone(), source });
-        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        let read = |path: &PathBuf, kind: &str| {
+            pem(path, kind).map_err(|source| Error::TlsFile { path: path.clone(), source })
+        };
+        tls = tls.identity(Identity::from_pem(read(certificate, CERTIFICATE)?, read(key, PRIVATE_KEY)?));
     }
     if let Some(name) = &auth.tls_server_name {
         tls = tls.domain_name(name);
     }
     Ok(tls)
+}
+
+/// How what is in PEM files calls itself.
+const CERTIFICATE: &str = "CERTIFICATE";
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+/// A PEM file's text. One that holds nothing of the kind is an error here: a connection would only trust nobody.
+fn pem(path: &Path, kind: &str) -> std::io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    match text.lines().any(|line| line.starts_with("-----BEGIN ") && line.contains(kind)) {
+        true => Ok(text),
+        false => Err(std::io::Error::other(format!("there is no {} in it (PEM)", kind.to_lowercase()))),
+    }
 }

@@ -75,13 +75,47 @@ async fn a_connection_is_encrypted_and_the_server_is_who_it_says() {
     assert!(user(&server, &other).await.is_err());
     let distrusting = Auth { tls_ca: Some(key_file("other_ca.pem")), ..Auth::default() };
     assert!(user(&server, &distrusting).await.is_err());
-    let plain = format!("grpc://{}", server.address());
-    let client = Client::connect(&plain, &Auth::default()).await;
-    let answer = match client {
-        Ok(client) => user_of(&client).await,
-        Err(error) => Err(error.full_message()),
-    };
-    assert!(answer.is_err());
+    let refused = user(&server, &distrusting).await.unwrap_err();
+    assert!(refused.contains("certificate is refused") && refused.contains("--tls-ca"), "{refused}");
+}
+
+/// The user that the server at a URL sees, or why there is no answer.
+async fn user_at(url: &str, auth: &Auth) -> Result<String, String> {
+    let client = Client::connect(url, auth).await.map_err(|error| error.full_message())?;
+    user_of(&client).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_the_other_way_is_told_the_other_scheme() {
+    let encrypted = serve(tls(), AuthSettings::default()).await;
+    let plain = Server::bind(
+        Engine::start(polynya_engine::Settings::default()).await.unwrap(),
+        &ServerSettings { listen: "127.0.0.1:0".to_owned(), ..Default::default() },
+    )
+    .await
+    .unwrap();
+    for (url, auth, hint) in [
+        (format!("grpc://{}", encrypted.address()), Auth::default(), "write grpc+tls://"),
+        (format!("grpc+tls://{}", plain.address()), trusting(), "write grpc://"),
+    ] {
+        let told = user_at(&url, &auth).await.unwrap_err();
+        assert!(told.contains(hint), "{told}");
+        assert!(told.len() < 250 && !told.contains("Error(") && !told.contains("code:"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn files_without_certificates_are_refused_by_name() {
+    let key = key_file("client_ann.key.pem");
+    let empty = Auth { tls_ca: Some(key.clone()), ..Auth::default() };
+    let told = user_at("grpc+tls://127.0.0.1:1", &empty).await.unwrap_err();
+    assert!(told.contains("client_ann.key.pem") && told.contains("no certificate in it"), "{told}");
+    let swapped = Auth { tls_cert: Some(key), tls_key: Some(key_file("client_ann.pem")), ..trusting() };
+    let told = user_at("grpc+tls://127.0.0.1:1", &swapped).await.unwrap_err();
+    assert!(told.contains("client_ann.key.pem") && told.contains("no certificate in it"), "{told}");
+    let keyless = Auth { tls_key: Some(key_file("client_ann.pem")), ..showing("client_ann") };
+    let told = user_at("grpc+tls://127.0.0.1:1", &keyless).await.unwrap_err();
+    assert!(told.contains("client_ann.pem") && told.contains("no private key in it"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
