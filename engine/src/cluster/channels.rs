@@ -27,8 +27,8 @@ use url::Url;
 
 use super::attempt::{Attempt, DRAINING, of_worker};
 use super::marks::Mark;
-use super::provisioner::Loss;
-use super::secret::Secret;
+use super::provisioner::{Loss, Unfit};
+use super::secret::{REFUSAL, Secret};
 use super::travelling::STAGE;
 use super::wire::Wire;
 
@@ -93,9 +93,27 @@ impl Channels {
 
     /// Asks a worker whether it is there.
     pub(crate) async fn answers(&self, url: &Url, within: Duration) -> bool {
-        let Ok(mut client) = self.client(url) else { return false };
-        matches!(tokio::time::timeout(within, client.get_worker_info(GetWorkerInfoRequest {})).await, Ok(Ok(_)))
+        self.presence(url, within).await == Presence::Ready
     }
+
+    /// Asks what is there where a worker should be.
+    pub(super) async fn presence(&self, url: &Url, within: Duration) -> Presence {
+        let Ok(mut client) = self.client(url) else { return Presence::Silent };
+        match tokio::time::timeout(within, client.get_worker_info(GetWorkerInfoRequest {})).await {
+            Ok(Ok(_)) => Presence::Ready,
+            Ok(Err(error)) => status_of(&error).and_then(unfit).map_or(Presence::Silent, Presence::Unfit),
+            Err(_) => Presence::Silent,
+        }
+    }
+}
+
+/// What is there where a worker should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Ready,
+    /// It does not answer.
+    Silent,
+    Unfit(Unfit),
 }
 
 fn open(url: &Url, wire: &Wire) -> Result<Channel> {
@@ -266,12 +284,15 @@ fn watch(
     .boxed()
 }
 
-/// Tells failures of the transport from those of a task.
+/// Tells failures of the transport, and refusals of what is no worker of this cluster, from failures of a task.
 fn told(mark: &Mark, url: &Url, error: DataFusionError) -> DataFusionError {
     match status_of(&error) {
         Some(status) if status.message() == DRAINING => mark.lost(url, Loss::Draining, DRAINING),
         Some(status) if is_loss(status) => mark.lost(url, Loss::Silent, status.message()),
-        _ => of_worker(error),
+        status => match status.and_then(unfit) {
+            Some(why) => mark.unfit(url, why),
+            None => of_worker(error),
+        },
     }
 }
 
@@ -287,12 +308,20 @@ fn status_of(error: &DataFusionError) -> Option<&tonic::Status> {
     None
 }
 
+/// What is wrong with who answers so. Tasks fail in other ways.
+fn unfit(status: &tonic::Status) -> Option<Unfit> {
+    use tonic::Code;
+    match status.code() {
+        Code::Unauthenticated if status.message() == REFUSAL => Some(Unfit::WrongSecret),
+        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => Some(Unfit::NoWorker),
+        _ => None,
+    }
+}
+
 fn is_loss(status: &tonic::Status) -> bool {
     use tonic::Code;
     match status.code() {
         Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => true,
-        // Another cluster's worker, or no worker at all: of no use to this query.
-        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => true,
         // hyper's own errors come as internal ones, with what they were as their source.
         Code::Internal => std::error::Error::source(status).is_some(),
         _ => false,

@@ -1,4 +1,5 @@
-//! Losses of workers, in the texts of errors: nothing else of an error survives the way from worker to worker.
+//! Losses of workers, and workers that are none, in the texts of errors: nothing else of an error survives the way from worker
+//! to worker.
 //!
 //! A text may hold anything, a user's data above all. So what tells of a loss is marked with a token of the attempt, which
 //! travels to its workers alone.
@@ -8,9 +9,10 @@ use std::sync::Arc;
 use datafusion::common::DataFusionError;
 use url::Url;
 
-use super::provisioner::Loss;
+use super::provisioner::{Loss, Unfit};
 
 const LOST: &str = "WORKER_LOST";
+const UNFIT: &str = "WORKER_UNFIT";
 const UNSENDABLE: &str = "PLAN_NOT_SENDABLE";
 /// How the error begins that a consumer is given by a worker that does not know a plan: it was started anew in the
 /// meantime. datafusion-distributed 4.0.
@@ -52,6 +54,21 @@ impl Mark {
         Some(LostWorker { url, how, message: words.next().unwrap_or_default().to_owned() })
     }
 
+    /// Says that a worker runs no tasks for this coordinator.
+    pub(super) fn unfit(&self, url: &Url, why: Unfit) -> DataFusionError {
+        DataFusionError::Execution(format!("{UNFIT} {} {} {url} ", self.0, why.state()))
+    }
+
+    /// The worker of which the error tells that it runs no tasks for this coordinator.
+    pub(super) fn unfit_worker(&self, error: &DataFusionError) -> Option<(Url, Unfit)> {
+        let text = error.to_string();
+        let (_, told) = text.split_once(&format!("{UNFIT} {} ", self.0))?;
+        let mut words = told.split(' ');
+        let state = words.next()?;
+        let why = [Unfit::WrongSecret, Unfit::NoWorker].into_iter().find(|why| why.state() == state)?;
+        Some((Url::parse(words.next()?).ok()?, why))
+    }
+
     /// Says that a part of the plan cannot be sent.
     pub(super) fn unsendable(&self, error: &DataFusionError) -> DataFusionError {
         DataFusionError::Execution(format!("{UNSENDABLE} {} {}", self.0, error.message()))
@@ -79,6 +96,11 @@ mod tests {
             let lost = mark.lost_worker(&wrapped).unwrap();
             assert_eq!((lost.url, lost.how), (Some(url.clone()), how));
             assert!(lost.message.starts_with("connection reset"), "{}", lost.message);
+        }
+        for why in [Unfit::WrongSecret, Unfit::NoWorker] {
+            let wrapped = DataFusionError::Shared(Arc::new(mark.unfit(&url, why).context("while joining")));
+            assert_eq!(mark.unfit_worker(&wrapped), Some((url.clone(), why)));
+            assert_eq!((mark.lost_worker(&wrapped), Mark::random().unfit_worker(&wrapped)), (None, None));
         }
         let unknown = DataFusionError::Execution(format!("{PLAN_UNKNOWN} to be set (elapsed)"));
         assert_eq!(mark.lost_worker(&unknown).unwrap().url, None);

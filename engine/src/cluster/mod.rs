@@ -41,13 +41,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use url::Url;
 
-use self::channels::Channels;
+use self::channels::{Channels, Presence};
 use self::kubernetes::Kubernetes;
 use self::local_process::{LocalProcess, Recipe};
 use self::pace::Pace;
 use self::placement::{Placement, Worker};
-use self::provisioner::{Provisioner, Static};
+use self::provisioner::{Provisioner, Static, Unfit};
 use crate::query::QueryContext;
 use crate::trace::TraceContext;
 use crate::{Error, Result, Settings};
@@ -142,14 +143,23 @@ impl Cluster {
     /// All workers, asked whether they answer.
     pub(crate) async fn status(&self) -> Vec<WorkerStatus> {
         let status = self.provisioner.running().await.into_iter().map(|worker| async move {
-            let answers = self.channels.answers(&worker.url, ANSWER_TIMEOUT).await;
-            WorkerStatus { id: worker.id, url: worker.url.to_string(), state: if answers { "READY" } else { "LOST" } }
+            let state = match self.channels.presence(&worker.url, ANSWER_TIMEOUT).await {
+                Presence::Ready => "READY",
+                Presence::Silent => "LOST",
+                Presence::Unfit(why) => why.state(),
+            };
+            WorkerStatus { id: worker.id, url: worker.url.to_string(), state }
         });
         futures::future::join_all(status).await
     }
 
-    /// Workers for a query that reads so many bytes; starts them if need be.
-    async fn workers(self: &Arc<Self>, bytes: u64, query: &QueryContext) -> Result<(Arc<Placement>, Use)> {
+    /// Workers for a query that reads so many bytes, without those that turned out to be unfit; starts them if need be.
+    async fn workers(
+        self: &Arc<Self>,
+        bytes: u64,
+        query: &QueryContext,
+        unfit: &[(Url, Unfit)],
+    ) -> Result<(Arc<Placement>, Use)> {
         self.queries.fetch_add(1, Relaxed);
         let used = Use(Arc::clone(self));
         let per_worker = self.settings.bytes_per_worker.as_u64().max(1);
@@ -157,11 +167,14 @@ impl Cluster {
         query.becomes("STARTING");
         let deadline = self.settings.start_timeout;
         let workers = tokio::time::timeout(deadline, self.provisioner.workers(wanted)).await;
-        let workers: Vec<Worker> = workers.map_err(|_| {
+        let mut workers: Vec<Worker> = workers.map_err(|_| {
             Error::NoWorkers(format!("none was ready after {deadline:?} (setting workers.start_timeout)"))
         })??;
-        let placement =
-            Placement::new(self.pace.quick(workers)).ok_or_else(|| Error::NoWorkers("none runs".to_owned()))?;
+        workers.retain(|worker| unfit.iter().all(|(url, _)| *url != worker.url));
+        let placement = Placement::new(self.pace.quick(workers)).ok_or_else(|| match unfit.last() {
+            Some((url, why)) => why.error(url),
+            None => Error::NoWorkers("none runs".to_owned()),
+        })?;
         query.becomes("RUNNING");
         Ok((Arc::new(placement), used))
     }

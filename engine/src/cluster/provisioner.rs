@@ -29,6 +29,37 @@ pub(crate) enum Loss {
     Draining,
 }
 
+/// Why what answers at a worker's address runs no tasks for this coordinator. It is not lost: trying again does not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It refuses the cluster's secret.
+    WrongSecret,
+    /// It is something else.
+    NoWorker,
+}
+
+impl Unfit {
+    /// As `system.workers` shows it.
+    pub(super) fn state(self) -> &'static str {
+        match self {
+            Self::WrongSecret => "WRONG_SECRET",
+            Self::NoWorker => "NO_WORKER",
+        }
+    }
+
+    /// What an operator should mend.
+    pub(super) fn error(self, url: &Url) -> Error {
+        let (setting, message) = match self {
+            Self::WrongSecret => (
+                "workers.secret",
+                format!("the worker at {url} refuses it: it must be the same in the coordinator and in all workers"),
+            ),
+            Self::NoWorker => ("workers", format!("what answers at {url} is no worker of Polynya")),
+        };
+        Error::Settings { setting: setting.to_owned(), message }
+    }
+}
+
 /// Starts and stops workers, and knows where they are.
 #[async_trait]
 pub(crate) trait Provisioner: Debug + Send + Sync {

@@ -38,6 +38,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const RETRY_PAUSE_DOUBLINGS: u64 = 6;
 /// How many workers that drain a query may meet beyond its retries: all of them may be restarted, one after the other.
 const DRAINED_MAX: u64 = 60;
+/// How many workers a query may meet that run no tasks for this coordinator: who starts them may go on starting such.
+const UNFIT_MAX: usize = 60;
 /// How often a query runs again on workers because credentials ended. It may take longer than any last.
 const RENEWALS_MAX: u64 = 2;
 
@@ -115,9 +117,10 @@ impl Cluster {
         }
         let execution = options.execution;
         let (mut losses, mut drained, mut renewals): (u64, u64, u64) = (0, 0, 0);
+        let mut unfit = Vec::new();
         loop {
             let bytes = query.planning().bytes_to_read.load(Relaxed);
-            let (placement, used) = match self.workers(bytes, query).await {
+            let (placement, used) = match self.workers(bytes, query, &unfit).await {
                 Ok(workers) => workers,
                 Err(error) if execution == Execution::Auto => {
                     tracing::warn!(query_id = query.id(), %error, "a query that wants workers runs here");
@@ -127,7 +130,8 @@ impl Cluster {
             };
             query.begins(bytes_to_read(&planned.physical));
             let lent = Arc::new(Lent::renewed(&planned.physical).await?);
-            let attempt = Attempt::new(query, losses + renewals + 1, placement.peers().len(), self.trace.as_deref());
+            let number = losses + renewals + unfit.len() as u64 + 1;
+            let attempt = Attempt::new(query, number, placement.peers().len(), self.trace.as_deref());
             let Some((state, plan)) = distribute(planned, &placement, &self.channels, codec, &attempt).await? else {
                 return Ok(None);
             };
@@ -143,6 +147,18 @@ impl Cluster {
             if mark.is_unsendable(&failure) {
                 tracing::warn!(query_id = query.id(), error = %failure, "a plan cannot be sent to workers: it runs here");
                 return Ok(None);
+            }
+            if let Some((url, why)) = mark.unfit_worker(&failure) {
+                let (error, worker) = (why.error(&url), url.as_str());
+                tracing::warn!(query_id = query.id(), worker, %error, "a worker cannot be used");
+                self.leave_alone(&url, Loss::Silent);
+                // The others may do.
+                unfit.push((url, why));
+                match execution {
+                    _ if unfit.len() <= UNFIT_MAX => continue,
+                    Execution::Auto => return Ok(None),
+                    _ => return Err(error.into()),
+                }
             }
             let Some(lost) = mark.lost_worker(&failure) else {
                 let Some(ended) = lent.ended(&failure) else { return Err(failure) };
@@ -177,8 +193,7 @@ impl Cluster {
     /// Drops a worker that was lost. Returns how many the query has lost.
     fn lost(&self, query: &QueryContext, lost: &LostWorker) -> u64 {
         if let Some(url) = &lost.url {
-            self.channels.forget(url);
-            self.provisioner.lost(url, lost.how);
+            self.leave_alone(url, lost.how);
         }
         let losses = query.lost_worker();
         let worker = lost.url.as_ref().map(Url::as_str);
@@ -186,8 +201,16 @@ impl Cluster {
         losses
     }
 
+    fn leave_alone(&self, url: &Url, how: Loss) {
+        self.channels.forget(url);
+        self.provisioner.lost(url, how);
+    }
+
     /// The failure of an attempt of which rows were given.
     fn too_late(&self, failure: DataFusionError, attempt: &Attempt, lent: &Lent) -> DataFusionError {
+        if let Some((url, why)) = attempt.mark.unfit_worker(&failure) {
+            return why.error(&url).into();
+        }
         let Some(lost) = attempt.mark.lost_worker(&failure) else {
             return lent.ended(&failure).map_or(failure, DataFusionError::from);
         };

@@ -8,6 +8,8 @@ use tonic::{Request, Status};
 
 /// The header that carries the secret.
 const HEADER: &str = "x-polynya-cluster-secret";
+/// How a worker refuses a call. It tells the worker from others that refuse calls.
+pub(super) const REFUSAL: &str = "the cluster's secret is missing or wrong (setting workers.secret)";
 /// Shorter secrets can be guessed.
 const LENGTH_MIN: usize = 16;
 
@@ -75,7 +77,7 @@ impl Secret {
         let given = call.metadata().get(HEADER).map(|value| value.as_bytes()).unwrap_or_default();
         match self.is_strong() && same(given, self.0.as_bytes()) {
             true => Ok(call),
-            false => Err(Status::unauthenticated("the cluster's secret is missing or wrong (setting workers.secret)")),
+            false => Err(Status::unauthenticated(REFUSAL)),
         }
     }
 }

@@ -12,7 +12,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
+use super::super::channels::Presence;
 use super::super::peers::begun_bytes;
+use super::super::provisioner::Unfit;
 use super::*;
 use crate::Settings;
 use crate::io::{FileKey, PageKey, PeerPages};
@@ -67,7 +69,8 @@ async fn every_call_without_the_secret_is_refused() {
         assert_ne!(code_of(&url, path, Some(secret.reveal())).await, Code::Unauthenticated, "{path}");
     }
     assert!(Channels::new(secret).answers(&url, Duration::from_secs(5)).await);
-    assert!(!Channels::new(Secret::random()).answers(&url, Duration::from_secs(5)).await);
+    let stranger = Channels::new(Secret::random()).presence(&url, Duration::from_secs(5)).await;
+    assert_eq!(stranger, Presence::Unfit(Unfit::WrongSecret));
 }
 
 #[tokio::test(flavor = "multi_thread")]
