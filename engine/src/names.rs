@@ -91,7 +91,7 @@ impl Engine {
             Err(other) => return Err(other.into()),
         };
         let Some(found) = self.match_name(catalog.as_ref(), name).await? else {
-            return Err(self.table_not_found(catalog.as_ref(), name, missing).await);
+            return Err(self.table_not_found(catalog.as_ref(), name, missing, access).await);
         };
         let table = catalog.load_table(&found.ident()?).await?;
         Ok((found, table))
@@ -113,13 +113,26 @@ impl Engine {
         })
     }
 
-    async fn table_not_found(&self, catalog: &dyn Catalog, name: &TableName, missing: CatalogError) -> Error {
+    async fn table_not_found(
+        &self,
+        catalog: &dyn Catalog,
+        name: &TableName,
+        missing: CatalogError,
+        access: &Access,
+    ) -> Error {
         // Not every catalog tells a missing table from a missing schema.
         let schema_missing = matches!(missing, CatalogError::NamespaceNotFound { .. });
         if schema_missing || !has_schema(catalog, &name.schema).await {
             let schemas = catalog.list_namespaces(None).await.unwrap_or_default();
             let names = schemas.iter().map(|schema| schema.join("."));
-            let hint = did_you_mean(&name.schema, names);
+            // The first of two parts names a schema.
+            let hint = match self.visible_catalog_names(access).contains(&name.schema) {
+                true => format!(
+                    ": {} is a catalog, and a table's name is catalog.schema.table or schema.table",
+                    name.schema
+                ),
+                false => did_you_mean(&name.schema, names),
+            };
             return Error::NotFound { kind: "schema", name: format!("{}.{}", name.catalog, name.schema), hint };
         }
         let Ok(namespace) = namespace(&name.schema) else { return Error::not_found("table", name.to_string()) };
