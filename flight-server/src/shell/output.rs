@@ -2,7 +2,10 @@
 //!
 //! Rows are written as they come. Only the table looks ahead, over a bounded number of rows, to find its widths.
 
+mod json_floats;
+
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -12,6 +15,7 @@ use arrow::json::writer::LineDelimited;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use comfy_table::{CellAlignment, Table, presets};
 
+use self::json_floats::JsonFloats;
 use super::ShellError;
 
 /// How rows look.
@@ -21,7 +25,7 @@ pub(crate) enum Mode {
     Table,
     /// Comma-separated values with a header; NULL is empty.
     Csv,
-    /// One JSON object per line.
+    /// One JSON object per line; "NaN", "Infinity" and "-Infinity" are texts, since JSON has no such numbers.
     Json,
     /// A Markdown table.
     Markdown,
@@ -113,7 +117,8 @@ impl<W: Write> Writer<W> {
     fn write_json(&mut self, batch: &RecordBatch) -> Result<(), ShellError> {
         self.begun = true;
         let mut text = Vec::new();
-        let mut json = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
+        let builder = WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(JsonFloats));
+        let mut json = builder.build::<_, LineDelimited>(&mut text);
         json.write(batch)?;
         json.finish()?;
         drop(json);
@@ -172,9 +177,9 @@ fn is_numeric(data_type: &DataType) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, ListArray, StringArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::Field;
 
     use super::*;
 
@@ -207,6 +212,37 @@ mod tests {
         let text = written(Mode::Json, &[batch()]);
         assert_eq!(text, "{\"n\":1,\"s\":\"a|b\"}\n{\"n\":null,\"s\":\"say \\\"hi\\\", you\"}\n");
         assert_eq!(written(Mode::Json, &[]), "");
+    }
+
+    #[test]
+    fn json_has_texts_for_what_is_no_number() {
+        let f: ArrayRef = Arc::new(Float64Array::from(vec![
+            Some(f64::NAN),
+            Some(f64::INFINITY),
+            Some(-f64::INFINITY),
+            Some(-0.25),
+            None,
+        ]));
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let floats: ArrayRef = Arc::new(Float32Array::from(vec![f32::NAN, 1e30, 0.1, 7.0, -f32::INFINITY]));
+        let l: ArrayRef = Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([1; 5]), floats, None));
+        let batch = RecordBatch::try_from_iter([("f", f), ("l", l)]).unwrap();
+        let mut out = Vec::new();
+        let mut writer = Writer::new(Mode::Json, batch.schema(), &mut out);
+        writer.write(&batch).unwrap();
+        drop(writer);
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                r#"{"f":"NaN","l":["NaN"]}"#,
+                r#"{"f":"Infinity","l":[1.0e30]}"#,
+                r#"{"f":"-Infinity","l":[0.1]}"#,
+                r#"{"f":-0.25,"l":[7.0]}"#,
+                r#"{"f":null,"l":["-Infinity"]}"#,
+            ]
+        );
     }
 
     #[test]
