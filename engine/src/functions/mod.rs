@@ -2,6 +2,7 @@
 //! the condition of a join that can be stopped.
 
 mod checked_arithmetic;
+mod date_trunc;
 mod exact_sum;
 mod interruptible;
 mod version;
@@ -11,14 +12,15 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
+use date_trunc::DateTrunc;
 use exact_sum::ExactSum;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use version::Version;
 
 /// What [`crate::planner`] plans integer operators as, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let version = Arc::new(ScalarUDF::new_from_impl(Version::default()));
-    Operation::ALL.into_iter().map(CheckedArithmetic::function).chain([version]).collect()
+    let named = [ScalarUDF::new_from_impl(DateTrunc::default()), ScalarUDF::new_from_impl(Version::default())];
+    Operation::ALL.into_iter().map(CheckedArithmetic::function).chain(named.map(Arc::new)).collect()
 }
 
 /// To be registered after DataFusion's, whose names they have.
