@@ -437,6 +437,9 @@ fn data_caches(settings: &Settings) -> Result<DataCaches> {
 const WHOLE_BUILD_SIDE_BYTES_MAX: usize = 8 << 20;
 const WHOLE_BUILD_SIDE_ROWS_MAX: usize = 500_000;
 
+/// The least that a sort needs to merge what it has spilled.
+const SORT_RESERVATION_BYTES_MIN: usize = 1 << 20;
+
 /// What every query's state begins from: functions, rules, pools and options.
 fn base_state(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<SessionState> {
     let mut config = SessionConfig::new()
@@ -461,6 +464,10 @@ fn base_state(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<S
     // one core, and saves hashing and moving the larger side, on workers through their connections.
     options.optimizer.hash_join_single_partition_threshold = WHOLE_BUILD_SIDE_BYTES_MAX;
     options.optimizer.hash_join_single_partition_threshold_rows = WHOLE_BUILD_SIDE_ROWS_MAX;
+    // A sort puts this aside for the merge of what it spilled, in each partition: all of them must fit a small limit.
+    let share = settings.memory.limit_bytes() / (4 * settings.execution.partitions() as u64);
+    let reserved = usize::try_from(share).unwrap_or(usize::MAX).max(SORT_RESERVATION_BYTES_MIN);
+    options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(reserved);
     // Field ids that one side of a UNION has and the other has not are no difference.
     options.execution.skip_physical_aggregate_schema_check = true;
     options.execution.time_zone = Some("UTC".to_owned());
