@@ -178,7 +178,7 @@ impl LocalProcess {
             let (recipe, all) = (Arc::clone(&self.recipe), Arc::downgrade(&self.processes));
             let start = AbortOnDropHandle::new(tokio::spawn(async move {
                 let started = recipe.start(number).await;
-                let Some(all) = all.upgrade() else { return None };
+                let all = all.upgrade()?;
                 let mut processes = all.lock().await;
                 let failure = match started {
                     Ok(process) => {
