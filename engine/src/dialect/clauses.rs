@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    GroupByWithModifier, JoinOperator, LimitClause, LockType, Query, Select, TableFactor, Value, Visit, Visitor,
+    GroupByWithModifier, JoinOperator, LimitClause, LockType, NamedWindowDefinition, NamedWindowExpr, Query, Select,
+    TableFactor, Value, Visit, Visitor, WindowSpec, WindowType,
 };
 
 use super::refused;
@@ -56,6 +57,11 @@ fn fetch_as_limit(fetch: Fetch, clause: &mut Option<LimitClause>) -> Result<()> 
 /// # Errors
 /// If the SELECT has a clause that would be ignored, or a window function where there can be none.
 pub(super) fn of_select(select: &Select) -> Result<()> {
+    for NamedWindowDefinition(_, window) in &select.named_window {
+        if let NamedWindowExpr::WindowSpec(window) = window {
+            builds_on_no_other(window)?;
+        }
+    }
     let modifiers = match &select.group_by {
         GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => modifiers,
     };
@@ -112,6 +118,9 @@ pub(super) fn of_table(factor: &TableFactor) -> Result<()> {
 /// # Errors
 /// If a function has `*` for an argument and cannot have it.
 pub(super) fn of_function(function: &Function) -> Result<()> {
+    if let Some(WindowType::WindowSpec(window)) = &function.over {
+        builds_on_no_other(window)?;
+    }
     let FunctionArguments::List(list) = &function.args else { return Ok(()) };
     let is_wildcard = |arg: &FunctionArg| {
         matches!(
@@ -133,6 +142,16 @@ pub(super) fn of_function(function: &Function) -> Result<()> {
             Err(Error::unsupported("count(DISTINCT *)", "use SELECT count(*) FROM (SELECT DISTINCT … FROM …)"))
         }
         _ => Ok(()),
+    }
+}
+
+/// The planner would forget what the other window says.
+fn builds_on_no_other(window: &WindowSpec) -> Result<()> {
+    match &window.window_name {
+        Some(name) => {
+            Err(refused(format!("a window that builds on another (OVER ({name} …)); write out what {name} is")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,8 @@
 //! * `= ANY (SELECT …)` is `IN`, `<> ALL (SELECT …)` is `NOT IN`; other such comparisons are refused, because DataFusion 55
 //!   answers them wrongly;
 //! * an operator after `IS DISTINCT FROM x` is refused without parentheses, because the parser takes it into `x`;
-//! * `INTERSECT ALL`, `EXCEPT ALL` and `FULL JOIN … USING` are refused for the same reason;
+//! * `INTERSECT ALL`, `EXCEPT ALL`, `FULL` and `RIGHT JOIN … USING`, and windows that build on others are refused for the same
+//!   reason;
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
 //! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
@@ -78,8 +79,17 @@ impl VisitorMut for Translator {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         for join in select.from.iter().flat_map(|from| &from.joins) {
-            if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator {
-                return refuse("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
+            match &join.join_operator {
+                JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => {
+                    return refuse("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
+                }
+                JoinOperator::Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
+                | JoinOperator::RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => {
+                    return refuse(
+                        "RIGHT JOIN with USING or NATURAL; use ON, or LEFT JOIN with the tables the other way round",
+                    );
+                }
+                _ => {}
             }
         }
         done(clauses::of_select(select))?;
@@ -320,6 +330,10 @@ mod tests {
             "SELECT a FROM t UNION ALL (SELECT a FROM t EXCEPT ALL SELECT b FROM u)",
             "SELECT * FROM t FULL JOIN u USING (a)",
             "EXPLAIN SELECT * FROM t NATURAL FULL JOIN u",
+            "SELECT a FROM t RIGHT JOIN u USING (a)",
+            "SELECT a FROM t NATURAL RIGHT OUTER JOIN u",
+            "SELECT rank() OVER (w ORDER BY a) FROM t WINDOW w AS (PARTITION BY b)",
+            "SELECT rank() OVER w2 FROM t WINDOW w AS (PARTITION BY b), w2 AS (w ORDER BY a)",
             "SELECT a FROM t FOR UPDATE",
             "SELECT a FROM (SELECT a FROM t FOR SHARE) q",
             "SELECT a FROM t FETCH FIRST 2 ROWS WITH TIES",

@@ -1,8 +1,8 @@
 //! The two zeros of floating-point numbers are one value where rows are told apart by sorting or by their bits.
 //!
 //! In: a logical plan after type coercion, and at the end of optimisation. Out: the same plan with `x + 0.0`, which is `x` but for
-//! `-0.0`, for `x` among what windows are parted and ordered by, what DISTINCT aggregates take, sort keys that others follow,
-//! and the keys of joins that sort. `=`, `GROUP BY` and joins by hash take the zeros for equal already. DataFusion 55.2.
+//! `-0.0`, for `x` among what windows are parted and ordered by, what DISTINCT aggregates take and others are
+//! ordered by, sort keys that others follow, and the keys of joins that sort. `=`, `GROUP BY` and joins by hash take the zeros for equal already. DataFusion 55.2.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -56,11 +56,16 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         |keys: &mut Vec<SortKey>| keys.iter_mut().fold(false, |changed, key| settle(&mut key.expr, schema) | changed);
     match expr {
         Expr::WindowFunction(mut window) => {
-            let changed = settled(&mut window.params.partition_by) | settled_keys(&mut window.params.order_by);
+            let params = &mut window.params;
+            let changed = settled(&mut params.partition_by)
+                | settled_keys(&mut params.order_by)
+                | (params.distinct && settled(&mut params.args));
             Transformed::new_transformed(Expr::WindowFunction(window), changed)
         }
-        Expr::AggregateFunction(mut aggregate) if aggregate.params.distinct => {
-            let changed = settled(&mut aggregate.params.args);
+        Expr::AggregateFunction(mut aggregate) => {
+            // With DISTINCT, what rows are ordered by must be among the arguments.
+            let params = &mut aggregate.params;
+            let changed = settled_keys(&mut params.order_by) | (params.distinct && settled(&mut params.args));
             Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed)
         }
         other => Transformed::no(other),
