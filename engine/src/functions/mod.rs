@@ -4,6 +4,7 @@
 mod checked_arithmetic;
 mod date_trunc;
 mod exact_sum;
+mod float_extremes;
 mod interruptible;
 mod version;
 
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use date_trunc::DateTrunc;
 use exact_sum::ExactSum;
+use float_extremes::FloatExtreme;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use version::Version;
 
@@ -25,5 +27,6 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 
 /// To be registered after DataFusion's, whose names they have.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    vec![Arc::new(AggregateUDF::new_from_impl(ExactSum::default()))]
+    let extremes = FloatExtreme::both().map(AggregateUDF::new_from_impl);
+    [AggregateUDF::new_from_impl(ExactSum::default())].into_iter().chain(extremes).map(Arc::new).collect()
 }
