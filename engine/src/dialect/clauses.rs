@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    GroupByWithModifier, JoinOperator, LimitClause, LockType, NamedWindowDefinition, NamedWindowExpr, Query, Select,
-    TableFactor, Value, Visit, Visitor, WindowSpec, WindowType,
+    GroupByWithModifier, JoinConstraint, JoinOperator, LimitClause, LockType, NamedWindowDefinition, NamedWindowExpr,
+    Query, Select, TableFactor, Value, Visit, Visitor, WindowSpec, WindowType,
 };
 
 use super::refused;
@@ -94,13 +94,21 @@ fn of_join(join: &JoinOperator) -> Result<()> {
         JoinOperator::ArrayJoin | JoinOperator::LeftArrayJoin | JoinOperator::InnerArrayJoin => {
             Err(refused("ARRAY JOIN; use unnest()"))
         }
+        // Their columns of one name would be those of one side, and NULL where only the other has a row.
+        JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => {
+            Err(refused("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns"))
+        }
+        JoinOperator::Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
+        | JoinOperator::RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => {
+            Err(refused("RIGHT JOIN with USING or NATURAL; use ON, or LEFT JOIN with the tables the other way round"))
+        }
         JoinOperator::Semi(_) | JoinOperator::Anti(_) => Err(refused("SEMI and ANTI JOIN without LEFT or RIGHT")),
         _ => Ok(()),
     }
 }
 
 /// # Errors
-/// If FROM has something that is neither a table, a query nor a function.
+/// If FROM has something that is neither a table, a query nor a function, or joins in a way that would be answered wrongly.
 pub(super) fn of_table(factor: &TableFactor) -> Result<()> {
     match factor {
         TableFactor::Pivot { .. } => Err(refused("PIVOT; use aggregates with FILTER (WHERE …)")),
@@ -111,12 +119,15 @@ pub(super) fn of_table(factor: &TableFactor) -> Result<()> {
         TableFactor::XmlTable { .. } => Err(refused("XMLTABLE")),
         TableFactor::SemanticView { .. } => Err(refused("SEMANTIC_VIEW")),
         TableFactor::TableFunction { .. } => Err(refused("TABLE(…) in FROM; name the function itself")),
+        TableFactor::NestedJoin { table_with_joins, .. } => {
+            table_with_joins.joins.iter().try_for_each(|join| of_join(&join.join_operator))
+        }
         _ => Ok(()),
     }
 }
 
 /// # Errors
-/// If a function has `*` for an argument and cannot have it.
+/// If a function has `*` for an argument and cannot have it, or its window builds on another one.
 pub(super) fn of_function(function: &Function) -> Result<()> {
     if let Some(WindowType::WindowSpec(window)) = &function.over {
         builds_on_no_other(window)?;

@@ -24,8 +24,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 
 use crate::{Error, Result};
@@ -78,20 +78,6 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        for join in select.from.iter().flat_map(|from| &from.joins) {
-            match &join.join_operator {
-                JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => {
-                    return refuse("FULL JOIN with USING or NATURAL; use ON, and coalesce() the columns");
-                }
-                JoinOperator::Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
-                | JoinOperator::RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => {
-                    return refuse(
-                        "RIGHT JOIN with USING or NATURAL; use ON, or LEFT JOIN with the tables the other way round",
-                    );
-                }
-                _ => {}
-            }
-        }
         done(clauses::of_select(select))?;
         name_repeated_items(&mut select.projection);
         ControlFlow::Continue(())
@@ -332,6 +318,8 @@ mod tests {
             "EXPLAIN SELECT * FROM t NATURAL FULL JOIN u",
             "SELECT a FROM t RIGHT JOIN u USING (a)",
             "SELECT a FROM t NATURAL RIGHT OUTER JOIN u",
+            "SELECT a FROM v, (t RIGHT JOIN u USING (a))",
+            "SELECT a FROM v JOIN ((t CROSS JOIN w) FULL JOIN u USING (a)) ON true",
             "SELECT rank() OVER (w ORDER BY a) FROM t WINDOW w AS (PARTITION BY b)",
             "SELECT rank() OVER w2 FROM t WINDOW w AS (PARTITION BY b), w2 AS (w ORDER BY a)",
             "SELECT a FROM t FOR UPDATE",
