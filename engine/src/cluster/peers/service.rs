@@ -26,8 +26,10 @@ use super::messages::{
 use super::summary::Summary;
 use crate::io::{CacheMode, PageCache, PageKey};
 
-/// A summary is made anew after this time.
-const SUMMARY_AGE: Duration = Duration::from_secs(1);
+/// A summary is made anew after so many times what making it took, so that no more than that share of a core goes into it: a
+/// worker that has just come then learns of pages that its peers have only just read. After a second at the latest.
+const SUMMARY_SHARE: u32 = 20;
+const SUMMARY_AGE_MAX: Duration = Duration::from_secs(1);
 /// Calls for pages that are answered at once; more wait.
 const CALLS_MAX: usize = 16;
 
@@ -43,8 +45,24 @@ struct State {
     begun: Arc<BegunBytes>,
     instance: String,
     tasks: Arc<Tasks>,
-    summary: Mutex<Option<(Instant, Summary)>>,
+    summary: Mutex<Option<Made>>,
     calls: Semaphore,
+}
+
+/// A summary, and until when it is given as it is.
+#[derive(Debug)]
+struct Made {
+    summary: Summary,
+    good_until: Instant,
+}
+
+impl Made {
+    fn of(cache: &PageCache) -> Self {
+        let begun = Instant::now();
+        let summary = Summary::of(&cache.keys());
+        let age = (begun.elapsed() * SUMMARY_SHARE).min(SUMMARY_AGE_MAX);
+        Self { summary, good_until: Instant::now() + age }
+    }
 }
 
 impl PeerService {
@@ -60,13 +78,8 @@ impl PeerService {
 impl State {
     fn summary(&self) -> SummaryAnswer {
         let mut known = self.summary.lock();
-        let fresh = known.as_ref().filter(|(made, _)| made.elapsed() < SUMMARY_AGE);
-        let summary = match fresh {
-            Some((_, summary)) => summary.clone(),
-            None => Summary::of(&self.cache.keys()),
-        };
-        let bits = summary.bits();
-        *known = Some((fresh.map_or_else(Instant::now, |(made, _)| *made), summary));
+        let made = known.take().filter(|made| Instant::now() < made.good_until);
+        let bits = known.insert(made.unwrap_or_else(|| Made::of(&self.cache))).summary.bits();
         SummaryAnswer { bits, instance: self.instance.clone(), is_draining: self.tasks.is_draining() }
     }
 
