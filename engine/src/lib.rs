@@ -9,6 +9,7 @@ mod access;
 mod admission;
 mod answer;
 mod audit;
+mod base_state;
 mod cluster;
 mod columns;
 mod counts;

@@ -77,7 +77,7 @@ impl MemorySettings {
 #[serde(default, deny_unknown_fields)]
 pub struct ExecutionSettings {
     /// Partitions that one query is divided into. Default: the number of cores, and on machines of less than 16 cores
-    /// twice as many, at most 16.
+    /// twice as many, at most 16. 0 is the default, too.
     pub target_partitions: Option<usize>,
     /// How long a query may take unless its session says otherwise (`SET polynya.statement_timeout`). Default: 0, no limit.
     #[serde(deserialize_with = "crate::duration::deserialize")]
@@ -90,7 +90,8 @@ impl ExecutionSettings {
     pub fn partitions(&self) -> usize {
         const PARTITIONS_BEYOND_CORES_MAX: usize = 16;
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.target_partitions.unwrap_or_else(|| (2 * cores).min(PARTITIONS_BEYOND_CORES_MAX).max(cores))
+        let chosen = self.target_partitions.filter(|partitions| *partitions > 0);
+        chosen.unwrap_or_else(|| (2 * cores).min(PARTITIONS_BEYOND_CORES_MAX).max(cores))
     }
 }
 

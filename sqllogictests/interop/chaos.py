@@ -213,6 +213,13 @@ def percentile(values, part):
     return values[min(len(values) - 1, int(part * len(values)))]
 
 
+def end(wrong):
+    """Says what was not as it must be, and ends with an exit code that tells whether something was."""
+    for failure in wrong:
+        print("not as it must be:", failure)
+    sys.exit(1 if wrong else 0)
+
+
 def failures(outcomes):
     return [outcome for outcome in outcomes if outcome[1] != "right"]
 
@@ -287,9 +294,7 @@ def main():
     finally:
         seaweed.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    for failure in wrong:
-        print("not as it must be:", failure)
-    sys.exit(1 if wrong else 0)
+    end(wrong)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ import os
 import pathlib
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 
-from chaos import QUERIES, child_processes
+from chaos import QUERIES, child_processes, end
 from services import Polynya, Seaweed, wait_until
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -128,9 +127,7 @@ def main():
     finally:
         seaweed.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    for failure in wrong:
-        print("not as it must be:", failure)
-    sys.exit(1 if wrong else 0)
+    end(wrong)
 
 
 if __name__ == "__main__":
