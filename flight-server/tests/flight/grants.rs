@@ -1,6 +1,8 @@
 //! Two users with different grants never see each other's tables, by any call: what is hidden is as good as missing, and no
 //! answer, list, log or hint has a word of it. What the engine decides is tested in engine/tests/engine/access.rs.
 
+mod revoking;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -24,7 +26,7 @@ use prost::Message;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::harness::{Harness, assert_refused, statement, text, ticket};
+use crate::harness::{Harness, statement, text, ticket};
 
 const USERS: [&str; 4] = ["root", "ann", "bob", "eve"];
 
@@ -475,63 +477,4 @@ async fn said_to(user: &mut User, [schema, table]: [&str; 2]) -> Vec<(String, St
         said.push(("GetSessionOptions".to_owned(), String::from_utf8_lossy(&options).into_owned()));
     }
     said
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_prepared_is_not_run_after_its_grant_was_taken() {
-    let lake = Lake::start().await;
-    let mut eve = lake.user("eve");
-    for sql in [
-        "CREATE ROLE auditor",
-        "GRANT ROLE auditor TO USER eve",
-        "GRANT SELECT ON lake.payroll.salaries TO ROLE auditor",
-    ] {
-        lake.done("root", sql).await;
-    }
-    let prepared = eve.prepare("SELECT * FROM lake.payroll.salaries").await.unwrap();
-    let info = eve.info(prepared.clone()).await.unwrap();
-    assert!(words(&eve.fetch(ticket(&info)).await).contains("forty two thousand"));
-    assert!(words(&eve.command(CommandGetTables::default()).await).contains("salaries"));
-    lake.done("root", "REVOKE SELECT ON lake.payroll.salaries FROM ROLE auditor").await;
-    assert_refused(eve.info(prepared.clone()).await, Code::NotFound, "does not exist");
-    assert_refused(eve.fetch(Ticket::new(prepared.cmd.clone())).await, Code::NotFound, "does not exist");
-    let request = eve.request(prepared);
-    assert_refused(eve.raw.get_schema(request).await, Code::NotFound, "does not exist");
-    assert!(!words(&eve.command(CommandGetTables::default()).await).contains("salaries"));
-    assert_refused(eve.query("GRANT ROLE admin TO USER eve").await, Code::PermissionDenied, "no admin");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_is_not_good_for_what_was_taken_after_it_was_given() {
-    let lake = Lake::start().await;
-    let mut eve = lake.user("eve");
-    for sql in [
-        "CREATE ROLE auditor",
-        "GRANT ROLE auditor TO USER eve",
-        "GRANT SELECT, INSERT ON lake.payroll.salaries TO ROLE auditor",
-        "GRANT SELECT ON lake.shared.bobs_ledger TO ROLE auditor",
-    ] {
-        lake.done("root", sql).await;
-    }
-    let mut tickets = Vec::new();
-    for sql in [
-        "SELECT * FROM lake.payroll.salaries",
-        "SELECT count(*) FROM lake.shared.bobs_ledger",
-        "SELECT * FROM lake.information_schema.tables",
-        "SELECT 'of no table'",
-        "SELECT * FROM lake.payroll.salaries UNION ALL SELECT * FROM lake.payroll.salaries",
-    ] {
-        tickets.push(ticket(&eve.info(statement(sql)).await.unwrap()));
-    }
-    let [salaries, ledger, list, nothing, again] = <[Ticket; 5]>::try_from(tickets).unwrap();
-    // What is given in addition takes nothing away.
-    lake.done("root", "GRANT SELECT ON lake.storefront.* TO ROLE auditor").await;
-    assert!(words(&eve.fetch(again).await).contains("forty two thousand"));
-    lake.done("root", "REVOKE SELECT ON lake.payroll.salaries FROM ROLE auditor").await;
-    lake.done("root", "REVOKE SELECT ON lake.shared.bobs_ledger FROM ROLE auditor").await;
-    // She may still add rows to one of them, and so sees it.
-    assert_refused(eve.fetch(salaries).await, Code::PermissionDenied, "lacks SELECT on table lake.payroll.salaries");
-    assert_refused(eve.fetch(ledger).await, Code::NotFound, "table lake.shared.bobs_ledger does not exist");
-    assert_refused(eve.fetch(list).await, Code::PermissionDenied, "run it again");
-    assert!(words(&eve.fetch(nothing).await).contains("of no table"));
 }
