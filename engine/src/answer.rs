@@ -65,12 +65,13 @@ pub struct RowStream {
     schema: SchemaRef,
     context: Arc<QueryContext>,
     batches: SendableRecordBatchStream,
+    begun: bool,
     done: bool,
 }
 
 impl RowStream {
     pub(crate) fn new(context: Arc<QueryContext>, batches: SendableRecordBatchStream) -> Self {
-        Self { schema: batches.schema(), context, batches, done: false }
+        Self { schema: batches.schema(), context, batches, begun: false, done: false }
     }
 
     /// Rows that are in memory already.
@@ -122,6 +123,10 @@ impl Stream for RowStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.done {
             return Poll::Ready(None);
+        }
+        if !self.begun {
+            self.begun = true;
+            self.context.becomes("RUNNING");
         }
         let polled = self.batches.poll_next_unpin(cx);
         let polled =

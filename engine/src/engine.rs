@@ -10,6 +10,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::sql::parser::Statement as DFStatement;
 use futures::FutureExt;
 use polynya_catalog::{Catalog, MetadataCache, Table, TableIdent, open_catalog};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::{Access, AccessControl, VisibleCatalog};
 use crate::admission::Admission;
@@ -31,6 +32,7 @@ use crate::spill::SpillFolder;
 use crate::statement::{self, Statement};
 use crate::system::{self, QueryLog};
 use crate::trace::TraceContext;
+use crate::watchdog::watch;
 use crate::wire_options::WireOptions;
 use crate::write::{IngestMode, Turns};
 use crate::{Error, Result, Session, Settings, ddl, explain, trace, types, write};
@@ -56,6 +58,7 @@ pub struct Engine {
     caches: Arc<ScanCaches>,
     spill: Option<Arc<SpillFolder>>,
     base: SessionState,
+    _watchdog: Option<AbortOnDropHandle<()>>,
 }
 
 impl Engine {
@@ -75,13 +78,15 @@ impl Engine {
         let manifests = ManifestCache::new(metadata_bytes / 2, Arc::clone(&data.pages.cache));
         let caches = ScanCaches { metadata, manifests, data };
         let spill = SpillFolder::of(&settings.memory)?.map(Arc::new);
+        let query_log = Arc::default();
         Ok(Arc::new(Self {
             catalogs,
             default_catalog,
             default_schema: settings.default_schema.clone(),
             memory_limit_bytes: settings.memory.limit_bytes(),
             prices: settings.prices.prices()?,
-            query_log: Arc::default(),
+            _watchdog: watch(&query_log, settings.execution.stalled_after),
+            query_log,
             turns: Turns::default(),
             admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
             hydrate_pages: settings.cache.hydrate_pages,
@@ -132,7 +137,7 @@ impl Engine {
         given_up.answered();
         let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
-            Ok(Answer::Rows(_)) => {}
+            Ok(Answer::Rows(_)) => query.becomes("PLANNED"),
             Ok(Answer::Done(_)) => {
                 self.pointers.forget();
                 query.end("FINISHED", None);
@@ -415,7 +420,8 @@ fn data_caches(settings: &Settings) -> Result<DataCaches> {
         Some(folder) => Some(DiskTier::open(folder, cache.disk_bytes.as_u64())?),
         None => None,
     };
-    let stores = Stores::new(settings.prices.prices()?.get_usd, cache.gap_bytes.map(|bytes| bytes.as_u64()));
+    let gap_bytes = cache.gap_bytes.map(|bytes| bytes.as_u64());
+    let stores = Stores::new(settings.prices.prices()?.get_usd, gap_bytes, cache.concurrent_requests.get());
     Ok(DataCaches {
         footers: FooterCache::new(cache.metadata_bytes.as_u64() / 4),
         pages: Pages {

@@ -108,6 +108,7 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
     aside.spawn(async move {
         let (mut running, _slots) = place.start(planned, &query, slots).await?;
         while let Some(batch) = running.next().await {
+            let _wait = query.io().waits.enter("the client to take rows");
             if batches.send(batch).await.is_err() {
                 break;
             }

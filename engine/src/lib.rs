@@ -45,6 +45,7 @@ mod system;
 mod trace;
 pub mod types;
 mod urls;
+mod watchdog;
 mod wire_options;
 mod write;
 

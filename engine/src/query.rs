@@ -1,10 +1,12 @@
 //! What belongs to one query while it lives: its id, its meter, and what planning learned about its files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::error::DataFusionError;
+use parking_lot::Mutex;
 use polynya_catalog::{RequestCounts, RequestMeter};
 use tracing::Span;
 
@@ -14,6 +16,7 @@ use crate::io::{IoCounts, QueryIo};
 use crate::progress::{Progress, ProgressMeter};
 use crate::system::{QueryLog, TaskLog};
 use crate::trace;
+use crate::watchdog::{Pulse, WorkerPulse};
 
 /// One query's identity and counters, shared by everything that works for it.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct QueryContext {
     tasks: TaskLog,
     workers_lost: AtomicU64,
     rows: AtomicU64,
+    on_workers: Mutex<BTreeMap<String, WorkerPulse>>,
+    stalled: Mutex<Option<Arc<str>>>,
     stopped: Arc<AtomicBool>,
     started: Instant,
     memory_limit_bytes: u64,
@@ -91,6 +96,8 @@ impl QueryContext {
             tasks: TaskLog::default(),
             workers_lost: AtomicU64::new(0),
             rows: AtomicU64::new(0),
+            on_workers: Mutex::default(),
+            stalled: Mutex::default(),
             stopped: Arc::default(),
             started: Instant::now(),
             memory_limit_bytes,
@@ -192,6 +199,39 @@ impl QueryContext {
     /// Workers have begun to read so many bytes by now.
     pub(crate) fn begun_on_workers(&self, bytes: u64) {
         self.progress.on_workers(bytes);
+    }
+
+    /// A worker tells how far its tasks are by now.
+    pub(crate) fn hears_of(&self, worker: &str, pulse: WorkerPulse) {
+        self.on_workers.lock().insert(worker.to_owned(), pulse);
+    }
+
+    /// How its workers were when they last told.
+    pub(crate) fn workers(&self) -> BTreeMap<String, WorkerPulse> {
+        self.on_workers.lock().clone()
+    }
+
+    /// What changes as long as the query goes on.
+    pub(crate) fn pulse(&self) -> Pulse {
+        let tasks = self.tasks.records();
+        Pulse {
+            rows: self.rows.load(Ordering::Relaxed),
+            requests: self.requests(),
+            io: self.io.meter.counts(),
+            begun_bytes: self.progress().done_bytes,
+            tasks: (tasks.len(), tasks.iter().filter(|task| task.state == "RUNNING").count()),
+            worker_bytes: self.on_workers.lock().values().map(|worker| worker.read_bytes).sum(),
+        }
+    }
+
+    /// Says where the query's parts wait, since it makes no progress; none if it does.
+    pub(crate) fn stalls(&self, waits: Option<Arc<str>>) {
+        *self.stalled.lock() = waits;
+    }
+
+    /// Where the query's parts wait, if it makes no progress.
+    pub(crate) fn stalled(&self) -> Option<Arc<str>> {
+        self.stalled.lock().clone()
     }
 
     /// All rows are made.

@@ -73,7 +73,7 @@ impl MemorySettings {
 }
 
 /// How queries run.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecutionSettings {
     /// Partitions that one query is divided into. Default: the number of cores, and on machines of less than 16 cores
@@ -82,6 +82,16 @@ pub struct ExecutionSettings {
     /// How long a query may take unless its session says otherwise (`SET polynya.statement_timeout`). Default: 0, no limit.
     #[serde(deserialize_with = "crate::duration::deserialize")]
     pub statement_timeout: Duration,
+    /// How long a running query may make no progress (no row, no byte, no CPU) before the log and `system.queries` tell where
+    /// each of its parts waits. 0 never tells. Default: 30 seconds.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub stalled_after: Duration,
+}
+
+impl Default for ExecutionSettings {
+    fn default() -> Self {
+        Self { target_partitions: None, statement_timeout: Duration::ZERO, stalled_after: Duration::from_secs(30) }
+    }
 }
 
 impl ExecutionSettings {

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | wire | services`.
+//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | hostile | soak | wire | services`.
 //!
 //! In: a command line. Out: the exit code that CI reads. Each command is a list of steps; what a step needs from outside (a Python
 //! environment, SeaweedFS, PostgreSQL) is installed by [`install`] at pinned versions, never by hand.
@@ -70,6 +70,22 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run an honest client beside hostile ones: statements, uploads, damaged files, silence (release profile), with the arguments that
+    /// follow; --help lists them.
+    #[command(disable_help_flag = true)]
+    Hostile {
+        /// Arguments for the harness.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run TPC-H and TPC-DS by several clients under limits so tight that whatever can wait for itself does (release profile), with
+    /// the arguments that follow; --help lists them.
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments for the harness.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure round trips of small queries, and a large result against arrow-flight alone (release profile), with the
     /// arguments that follow; --help lists them.
     #[command(disable_help_flag = true)]
@@ -93,6 +109,8 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench(&arguments),
         Task::Chaos { arguments } => test::chaos(&arguments),
         Task::Elastic { arguments } => test::elastic(&arguments),
+        Task::Hostile { arguments } => test::hostile(&arguments),
+        Task::Soak { arguments } => test::soak(&arguments),
         Task::Wire { arguments } => test::wire(&arguments),
         Task::Services => services::run(),
     };

@@ -142,6 +142,16 @@ pub(crate) fn elastic(arguments: &[String]) -> Result<()> {
     harness("elastic.py", arguments)
 }
 
+/// `cargo xtask hostile`.
+pub(crate) fn hostile(arguments: &[String]) -> Result<()> {
+    harness("hostile.py", arguments)
+}
+
+/// `cargo xtask soak`.
+pub(crate) fn soak(arguments: &[String]) -> Result<()> {
+    harness("soak.py", arguments)
+}
+
 /// `cargo xtask wire`.
 pub(crate) fn wire(arguments: &[String]) -> Result<()> {
     harness("wire.py", arguments)

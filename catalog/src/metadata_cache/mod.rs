@@ -16,6 +16,7 @@ use std::sync::Arc;
 use iceberg::spec::{ManifestList, Snapshot, TableMetadata, TableMetadataRef};
 use moka::future::Cache;
 
+use crate::own_task::own_task;
 use crate::storage::Storage;
 use crate::{Error, Result};
 
@@ -71,8 +72,9 @@ impl MetadataCache {
     /// a format version newer than 3; otherwise as [`Storage::read`].
     pub async fn table_metadata(&self, storage: &Arc<Storage>, location: &str) -> Result<TableMetadataRef> {
         let key = Key::Metadata(storage.cache_key(location)?);
-        let load = async {
-            let (metadata, json_bytes) = read_table_metadata(storage, location).await?;
+        let (storage, file) = (Arc::clone(storage), location.to_owned());
+        let load = async move {
+            let (metadata, json_bytes) = read_table_metadata(&storage, &file).await?;
             Ok(Entry { value: Value::Metadata(Arc::new(metadata)), size_bytes: size::of_metadata(json_bytes) })
         };
         match self.get(key, load).await? {
@@ -102,8 +104,9 @@ impl MetadataCache {
     ) -> Result<Arc<ManifestList>> {
         let location = snapshot.manifest_list();
         let key = Key::ManifestList(storage.cache_key(location)?);
-        let load = async {
-            let list = read_manifest_list(storage, metadata, snapshot).await?;
+        let list = unread_manifest_list(storage, metadata, snapshot)?;
+        let load = async move {
+            let list = list.await?;
             let size_bytes = size::of_manifest_list(&list);
             Ok(Entry { value: Value::ManifestList(Arc::new(list)), size_bytes })
         };
@@ -118,8 +121,13 @@ impl MetadataCache {
         self.entries.invalidate_all();
     }
 
-    async fn get(&self, key: Key, load: impl Future<Output = Result<Entry>>) -> Result<Value> {
-        let entry = self.entries.try_get_with(key, load).await;
+    async fn get(&self, key: Key, load: impl Future<Output = Result<Entry>> + Send + 'static) -> Result<Value> {
+        if let Some(entry) = self.entries.get(&key).await {
+            return Ok(entry.value);
+        }
+        // Others may wait for this read: it goes on whatever becomes of this caller's patience.
+        let entries = self.entries.clone();
+        let entry = own_task(async move { entries.try_get_with(key, load).await }).await?;
         entry.map(|entry| entry.value).map_err(shared_error::unshare)
     }
 }
@@ -141,17 +149,29 @@ pub(crate) async fn read_manifest_list(
     metadata: &TableMetadata,
     snapshot: &Snapshot,
 ) -> Result<ManifestList> {
-    let location = snapshot.manifest_list();
+    unread_manifest_list(storage, metadata, snapshot)?.await
+}
+
+/// The read of a manifest list, not yet begun.
+fn unread_manifest_list(
+    storage: &Arc<Storage>,
+    metadata: &TableMetadata,
+    snapshot: &Snapshot,
+) -> Result<impl Future<Output = Result<ManifestList>> + Send + use<>> {
+    let location = snapshot.manifest_list().to_owned();
     if snapshot.encryption_key_id().is_some() {
-        return Err(Error::Unsupported { what: location.to_string(), feature: "encrypted manifest lists".to_string() });
+        return Err(Error::Unsupported { what: location, feature: "encrypted manifest lists".to_string() });
     }
-    let bytes = storage.read(location).await?;
-    let version = metadata.format_version();
-    decode(location, "manifest list", move |location| {
-        let bytes = avro::bounded(location, "manifest list", bytes)?;
-        ManifestList::parse_with_version(&bytes, version).map_err(|error| malformed(location, "manifest list", error))
+    let (storage, version) = (Arc::clone(storage), metadata.format_version());
+    Ok(async move {
+        let bytes = storage.read(&location).await?;
+        decode(&location, "manifest list", move |location| {
+            let bytes = avro::bounded(location, "manifest list", bytes)?;
+            ManifestList::parse_with_version(&bytes, version)
+                .map_err(|error| malformed(location, "manifest list", error))
+        })
+        .await
     })
-    .await
 }
 
 fn parse_metadata(location: &str, json: &[u8]) -> Result<TableMetadata> {

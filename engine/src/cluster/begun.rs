@@ -1,4 +1,4 @@
-//! What the tasks of each attempt have begun to read on a worker, for the coordinator that asks while they run.
+//! How far the tasks of each attempt are on a worker, for the coordinator that asks while they run.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,11 +6,16 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::io::QueryIo;
+use crate::watchdog::{WorkerPulse, cpu_used};
+
 /// Counters of bytes of files, by query and attempt. All tasks of an attempt share one, so that what a task has read stays
 /// counted after its end; it is forgotten with the last of them.
 #[derive(Debug, Default)]
 pub(crate) struct BegunBytes {
     attempts: Mutex<HashMap<(String, u64), Weak<AtomicU64>>>,
+    /// The reads of the tasks that run.
+    reads: Mutex<Vec<(String, u64, Weak<QueryIo>)>>,
 }
 
 impl BegunBytes {
@@ -24,6 +29,24 @@ impl BegunBytes {
             *known = Arc::downgrade(&counter);
             counter
         })
+    }
+
+    /// Watches the reads of one more task of an attempt.
+    pub(super) fn watch(&self, query_id: &str, attempt: u64, io: &Arc<QueryIo>) {
+        let mut reads = self.reads.lock();
+        reads.retain(|(_, _, io)| io.strong_count() > 0);
+        reads.push((query_id.to_owned(), attempt, Arc::downgrade(io)));
+    }
+
+    /// How an attempt's tasks are that run here now.
+    pub(super) fn pulse(&self, query_id: &str, attempt: u64) -> WorkerPulse {
+        let mut pulse = WorkerPulse { cpu: cpu_used(), ..WorkerPulse::default() };
+        for (query, number, io) in self.reads.lock().iter() {
+            let Some(io) = io.upgrade().filter(|_| query == query_id && *number == attempt) else { continue };
+            pulse.read_bytes += io.meter.bytes();
+            pulse.waits.extend(io.waits.report());
+        }
+        pulse
     }
 
     /// What an attempt's tasks have begun to read here, in bytes; 0 if there are none.

@@ -1,4 +1,4 @@
-//! Follows an attempt: asks its workers, while it runs, how much they have begun to read.
+//! Follows an attempt: asks its workers, while it runs, how far they are and where they wait.
 //!
 //! Tasks tell their counts only when they end. A worker that does not answer is one whose last answer holds; whether it
 //! was lost is decided elsewhere. These questions are answered by the threads that compute: of a worker that has answered
@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::Attempt;
 use super::channels::Channels;
-use super::peers::begun_bytes;
+use super::peers::progress_of;
 use super::placement::Placement;
 
 /// How often workers are asked.
@@ -31,7 +31,7 @@ pub(super) fn follow(channels: &Arc<Channels>, placement: &Placement, attempt: &
         let (mut begun, mut silent) = (vec![0; urls.len()], vec![0; urls.len()]);
         loop {
             tokio::time::sleep(INTERVAL).await;
-            let answers = join_all(urls.iter().map(|url| begun_bytes(&channels, url, query.id(), number))).await;
+            let answers = join_all(urls.iter().map(|url| progress_of(&channels, url, query.id(), number))).await;
             for (at, answer) in answers.into_iter().enumerate() {
                 silent[at] = if answer.is_some() { 0 } else { silent[at] + 1 };
                 if silent[at] == SILENT_MAX {
@@ -43,7 +43,9 @@ pub(super) fn follow(channels: &Arc<Channels>, placement: &Placement, attempt: &
                     );
                 }
                 // A worker whose tasks have all ended has forgotten them.
-                begun[at] = answer.unwrap_or(0).max(begun[at]);
+                let Some((begun_bytes, pulse)) = answer else { continue };
+                begun[at] = begun_bytes.max(begun[at]);
+                query.hears_of(urls[at].as_str(), pulse);
             }
             query.begun_on_workers(begun.iter().sum());
         }

@@ -151,8 +151,9 @@ fn session_of(
         directory.hears_of(&urls);
         Arc::new(Known { directory: Arc::clone(directory), urls })
     });
-    let begun = begun.counter(&travelling.query_id, travelling.attempt);
-    let io = QueryIo::of_task(chosen.cache, chosen.limits, engine.prices(), peers, begun);
+    let counter = begun.counter(&travelling.query_id, travelling.attempt);
+    let io = QueryIo::of_task(chosen.cache, chosen.limits, engine.prices(), peers, counter);
+    begun.watch(&travelling.query_id, travelling.attempt, &io);
     config.set_extension(Arc::new(TaskIo(io)));
     let mut functions: Vec<_> = engine.base_state().scalar_functions().values().cloned().collect();
     functions.push(interruptible_function(tasks.stopped(&headers)));

@@ -13,7 +13,7 @@ use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
 use super::super::channels::Presence;
-use super::super::peers::begun_bytes;
+use super::super::peers::progress_of;
 use super::super::provisioner::Unfit;
 use super::*;
 use crate::Settings;
@@ -155,8 +155,9 @@ async fn a_worker_tells_how_much_an_attempt_has_begun_to_read() {
     for task in &tasks {
         task.fetch_add(21, std::sync::atomic::Ordering::Relaxed);
     }
-    assert_eq!(begun_bytes(&channels, &url, "query", 1).await, Some(42));
-    assert_eq!(begun_bytes(&channels, &url, "query", 2).await, Some(0), "the query begins again");
+    let begun = async |url: &Url, attempt| progress_of(&channels, url, "query", attempt).await.map(|(bytes, _)| bytes);
+    assert_eq!(begun(&url, 1).await, Some(42));
+    assert_eq!(begun(&url, 2).await, Some(0), "the query begins again");
     let nobody = Url::parse("http://127.0.0.1:9/").unwrap();
-    assert_eq!(begun_bytes(&channels, &nobody, "query", 1).await, None);
+    assert_eq!(begun(&nobody, 1).await, None);
 }

@@ -23,8 +23,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(12);
 /// A try that brings nothing for this long, beyond what its bytes should take, has failed.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 const TRIES_MAX: usize = 9;
-/// Requests to one store at once.
-const CONCURRENCY_MAX: usize = 64;
 
 /// The stores that reads go to, by name.
 #[derive(Debug)]
@@ -32,6 +30,7 @@ pub(crate) struct Stores {
     by_name: Mutex<HashMap<String, Arc<StoreState>>>,
     request_usd: f64,
     gap_bytes: Option<u64>,
+    concurrency_max: usize,
 }
 
 /// What is known of one store.
@@ -43,9 +42,10 @@ pub(crate) struct StoreState {
 }
 
 impl Stores {
-    /// `request_usd` is the price of one GET; `gap_bytes` overrides the cost model.
-    pub(crate) fn new(request_usd: f64, gap_bytes: Option<u64>) -> Self {
-        Self { by_name: Mutex::default(), request_usd, gap_bytes }
+    /// `request_usd` is the price of one GET; `gap_bytes` overrides the cost model; each store gets at most `concurrency_max`
+    /// requests at once.
+    pub(crate) fn new(request_usd: f64, gap_bytes: Option<u64>, concurrency_max: usize) -> Self {
+        Self { by_name: Mutex::default(), request_usd, gap_bytes, concurrency_max }
     }
 
     /// The store of a file.
@@ -54,7 +54,7 @@ impl Stores {
         let mut by_name = self.by_name.lock();
         let state = by_name.entry(name).or_insert_with(|| {
             let cost = CostModel::new(self.request_usd, self.gap_bytes);
-            Arc::new(StoreState { cost, limit: Limit::new(CONCURRENCY_MAX), tail: Tail::new() })
+            Arc::new(StoreState { cost, limit: Limit::new(self.concurrency_max), tail: Tail::new() })
         });
         Arc::clone(state)
     }
@@ -101,7 +101,11 @@ impl StoreState {
 
     /// One try: a request, and a second one if the first takes too long. The first good answer wins.
     async fn hedged(&self, file: &DataFile, range: &Range<u64>) -> std::result::Result<Bytes, ReadFailure> {
+        let waits = &file.io.waits;
+        let place = waits.enter_file("a place among the requests to the store", &file.location, Some(range.clone()));
         let _permit = self.limit.acquire().await;
+        drop(place);
+        let _wait = waits.enter_file("the store's answer", &file.location, Some(range.clone()));
         let bytes = range.end - range.start;
         let expected = self.cost.expected(bytes);
         let hedge_after = self.tail.hedge_after(expected);

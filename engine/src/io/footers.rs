@@ -13,6 +13,7 @@ use parquet::file::metadata::{
     FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataOptions,
     ParquetMetaDataReader,
 };
+use polynya_catalog::own_task;
 
 use super::layout::Layout;
 use super::page::{FileKey, PageKey};
@@ -59,19 +60,22 @@ impl FooterCache {
     }
 
     /// A file's footer, its columns under the table's names.
-    pub(crate) async fn get(&self, pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result<Arc<Footer>> {
-        let load = async {
-            let row_groups = file.key.size_bytes / ROW_GROUP_BYTES + 1;
-            let columns = mapping.schema().as_struct().fields().len() as u64;
-            let end = end_of_file(pages, file, columns * row_groups).await?;
-            let metadata = Arc::new(decode(&end, file, mapping)?);
-            let layout = match file.key.size_bytes {
-                size if size <= WHOLE_FILE_BYTES_MAX => Layout::whole(size),
-                _ => Layout::new(&metadata),
-            };
-            Ok(Arc::new(Footer { metadata, layout }))
-        };
-        let loaded = self.footers.try_get_with((file.key.clone(), mapping.fingerprint()), load).await;
+    pub(crate) async fn get(
+        &self,
+        pages: &Pages,
+        file: &DataFile,
+        mapping: &Arc<ColumnMapping>,
+    ) -> Result<Arc<Footer>> {
+        let key = (file.key.clone(), mapping.fingerprint());
+        if let Some(footer) = self.footers.get(&key).await {
+            return Ok(footer);
+        }
+        let _wait = file.io.waits.enter_file("the footer", &file.location, None);
+        let (pages, file, mapping) = (pages.clone(), file.clone(), Arc::clone(mapping));
+        let load = async move { load(&pages, &file, &mapping).await };
+        // The decoder may wait for a footer that is being read ahead: the read goes on though reading ahead waits for its budget.
+        let footers = self.footers.clone();
+        let loaded = own_task(async move { footers.try_get_with(key, load).await }).await?;
         loaded.map_err(|error: Arc<Error>| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
     }
 
@@ -79,6 +83,18 @@ impl FooterCache {
     pub(crate) fn clear(&self) {
         self.footers.invalidate_all();
     }
+}
+
+async fn load(pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result<Arc<Footer>> {
+    let row_groups = file.key.size_bytes / ROW_GROUP_BYTES + 1;
+    let columns = mapping.schema().as_struct().fields().len() as u64;
+    let end = end_of_file(pages, file, columns * row_groups).await?;
+    let metadata = Arc::new(decode(&end, file, mapping)?);
+    let layout = match file.key.size_bytes {
+        size if size <= WHOLE_FILE_BYTES_MAX => Layout::whole(size),
+        _ => Layout::new(&metadata),
+    };
+    Ok(Arc::new(Footer { metadata, layout }))
 }
 
 /// The file's last bytes, from its page index or its footer on, whichever comes first.

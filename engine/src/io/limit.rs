@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// However often a store complains, it gets this many.
+/// However often a store complains, it gets this many, unless its limit is lower.
 const LIMIT_MIN: usize = 2;
 /// Complaints within this time count as one: they answer requests that were sent together.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ pub(crate) struct Permit<'a> {
 impl Limit {
     /// A limit that starts at its maximum.
     pub(crate) fn new(max: usize) -> Self {
-        let max = max.max(LIMIT_MIN);
+        let max = max.max(1);
         let state = State { current: max, successes: 0, lowered: None };
         Self { semaphore: Arc::new(Semaphore::new(max)), max, state: Mutex::new(state), debt: AtomicUsize::new(0) }
     }
@@ -71,7 +71,7 @@ impl Limit {
         }
         state.lowered = Some(Instant::now());
         state.successes = 0;
-        let lowered = (state.current / 2).max(LIMIT_MIN);
+        let lowered = (state.current / 2).max(LIMIT_MIN).min(state.current);
         self.debt.fetch_add(state.current - lowered, Relaxed);
         state.current = lowered;
     }

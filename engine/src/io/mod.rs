@@ -30,6 +30,7 @@ mod reader;
 mod settings;
 mod staged;
 mod tail;
+mod waits;
 
 pub use meter::IoCounts;
 pub use page_cache::TierStats;
@@ -50,3 +51,4 @@ pub(crate) use peer::PeerPages;
 pub(crate) use prefetch::{Budget, Foreseen, PrefetchHandle};
 pub(crate) use query_io::{DataFile, Prices, QueryIo};
 pub(crate) use reader::{DataCaches, ReaderFactory};
+pub(crate) use waits::WaitReport;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use parking_lot::Mutex;
+use polynya_catalog::own_task;
 
 use super::decoded::DecodedTier;
 use super::disk::DiskTier;
@@ -20,7 +21,7 @@ use super::page::{FileKey, PageKey};
 use super::query_io::CacheMode;
 use crate::Error;
 
-/// A request under way. All who wait for its pages poll it; it goes on while one of them does.
+/// A request under way, in a task of its own. It ends early when nobody waits for it any more.
 pub(crate) type Flight = Shared<BoxFuture<'static, Result<Arc<Landed>, Arc<Error>>>>;
 type WeakFlight = WeakShared<BoxFuture<'static, Result<Arc<Landed>, Arc<Error>>>>;
 
@@ -190,9 +191,12 @@ impl PageCache {
             let id = flights.next_id;
             let landing = Landing { cache: Arc::clone(self), id, pages: pages.clone() };
             let flight: Flight = async move {
-                let landed = request.await;
-                drop(landing);
-                landed.map(Arc::new).map_err(Arc::new)
+                let landed = own_task(async move {
+                    let landed = request.await;
+                    drop(landing);
+                    landed
+                });
+                landed.await.unwrap_or_else(|ended| Err(ended.into())).map(Arc::new).map_err(Arc::new)
             }
             .boxed()
             .shared();

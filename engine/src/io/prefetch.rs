@@ -2,7 +2,7 @@
 //! a budget of memory shared by all queries. What a late filter makes useless is cancelled.
 //!
 //! The decoder never waits for the budget: what is not here when it is needed, it fetches for itself, and where a request
-//! is under way already, both wait for that one.
+//! is under way already, both wait for that one. So no read may depend on this run's going on: each is a task of its own.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -142,7 +142,9 @@ impl<F: Foreseen> Run<F> {
         }
         let permits = Arc::clone(&self.budget.permits);
         let amount = self.budget.permits_for(bytes);
+        let wait = file.io.waits.enter_aside("memory to read ahead (setting cache.prefetch_bytes)", &file.location);
         let Ok(permit) = self.while_watching(permits.acquire_many_owned(amount)).await else { return };
+        drop(wait);
         wanted.retain(|range| self.staged.wants(&PageKey::new(&file.key, range)));
         let keys: Vec<PageKey> = wanted.iter().map(|range| PageKey::new(&file.key, range)).collect();
         let (pages, staged, for_layout) = (self.pages.clone(), Arc::clone(&self.staged), Arc::clone(footer));
@@ -282,7 +284,7 @@ mod tests {
         // Without a cache, what is read ahead is nowhere but in the staged pages.
         let pages = Pages {
             cache: PageCache::new(DecodedTier::new(0), PageTier::new(0), None),
-            stores: Arc::new(Stores::new(0.0, Some(0))),
+            stores: Arc::new(Stores::new(0.0, Some(0), 64)),
         };
         let left = Arc::new(Mutex::new((0..GROUPS).collect()));
         (OneFile { file, left, generation: Arc::default() }, pages, meter)

@@ -8,6 +8,7 @@ use polynya_catalog::{RequestCounts, Storage};
 use super::meter::{IoMeter, Tier};
 use super::page::FileKey;
 use super::peer::PeerPages;
+use super::waits::Waits;
 use crate::{Error, Result};
 
 /// Retries that any query has, however few its requests.
@@ -66,6 +67,8 @@ pub(crate) struct QueryIo {
     pub(crate) cache: CacheMode,
     /// Who is asked before the store.
     pub(crate) peers: Option<Arc<dyn PeerPages>>,
+    /// Where parts of the query wait now.
+    pub(crate) waits: Waits,
     limits: IoLimits,
     prices: Prices,
     requests: AtomicU64,

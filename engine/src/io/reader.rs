@@ -149,6 +149,7 @@ impl DataFileReader {
         self.file.io.scan(ranges.iter().map(|range| range.end - range.start).sum())?;
         let begun = Instant::now();
         let footer = self.footer().await?;
+        let _wait = self.file.io.waits.enter_file("pages", &self.file.location, None);
         let covering: Vec<Vec<Range<u64>>> = ranges.iter().map(|range| footer.layout.covering(range)).collect();
         let mut wanted: Vec<Range<u64>> = covering.iter().flatten().cloned().collect();
         wanted.sort_by_key(|page| page.start);

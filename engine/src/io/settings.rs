@@ -1,5 +1,6 @@
 //! What an operator may change about reads: the cache's limits, and what requests cost.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
@@ -30,6 +31,8 @@ pub struct CacheSettings {
     /// Default: 256 MiB.
     #[serde(deserialize_with = "crate::sizes::size")]
     pub prefetch_bytes: ByteSize,
+    /// Requests for data that one store gets at once; fewer while it answers that it has too many. Default: 64.
+    pub concurrent_requests: NonZeroUsize,
     /// Bytes between two wanted ranges that one request reads through. Default: as measured latency, bandwidth and the
     /// price of a request make it cheapest.
     #[serde(deserialize_with = "crate::sizes::optional")]
@@ -50,6 +53,7 @@ impl Default for CacheSettings {
             disk_dir: None,
             disk_bytes: ByteSize::gib(50),
             prefetch_bytes: ByteSize::mib(256),
+            concurrent_requests: NonZeroUsize::MIN.saturating_add(63),
             gap_bytes: None,
             metadata_max_age_ms: 0,
             hydrate_pages: false,

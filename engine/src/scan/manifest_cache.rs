@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iceberg::spec::ManifestFile;
 use moka::future::Cache;
-use polynya_catalog::{Storage, decode_manifest};
+use polynya_catalog::{Storage, decode_manifest, own_task};
 
 use super::manifest::ManifestColumns;
 use crate::io::{CacheMode, FileKey, PageCache, PageKey};
@@ -49,13 +49,19 @@ impl ManifestCache {
 
     /// The manifest in columns, from memory or from the store.
     pub(crate) async fn get(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Arc<ManifestColumns>> {
-        let load = async {
-            let manifest = decode_manifest(self.read(storage, file).await?, file).await?;
-            let file = file.clone();
+        let location = storage.cache_key(&file.manifest_path)?;
+        if let Some(manifest) = self.manifests.get(&location).await {
+            return Ok(manifest);
+        }
+        let (cache, storage, file) = (self.clone(), Arc::clone(storage), file.clone());
+        let load = async move {
+            let manifest = decode_manifest(cache.read(&storage, &file).await?, &file).await?;
             let decode = move || Arc::new(ManifestColumns::decode(&file, &manifest));
             tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Internal(error.to_string()))
         };
-        let loaded = self.manifests.try_get_with_by_ref(&storage.cache_key(&file.manifest_path)?, load).await;
+        // Others may wait for this read: it goes on whatever becomes of this caller's patience.
+        let manifests = self.manifests.clone();
+        let loaded = own_task(async move { manifests.try_get_with(location, load).await }).await?;
         loaded.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
     }
 }

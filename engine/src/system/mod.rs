@@ -99,6 +99,7 @@ fn queries(records: &[Record]) -> Columns {
         ("state", text(records, |record| Some(record.state))),
         ("statement", text(records, |record| Some(&record.statement))),
         ("error", text(records, |record| record.error.as_deref())),
+        ("stalled", text(records, |record| record.stalled.as_deref())),
         ("started_at", Arc::new(started.with_timezone("UTC"))),
         ("elapsed_ms", number(records, |record| record.stats.elapsed_ms)),
         ("rows", number(records, |record| record.stats.rows)),

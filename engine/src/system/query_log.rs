@@ -47,6 +47,8 @@ pub(crate) struct Record {
     pub(crate) started_micros: i64,
     /// From 0 to 1, where it is known.
     pub(crate) progress: Option<f64>,
+    /// Where its parts wait, if it makes no progress.
+    pub(crate) stalled: Option<Arc<str>>,
     pub(crate) stats: QueryStats,
     /// What ran on workers.
     pub(crate) tasks: Arc<[TaskRecord]>,
@@ -79,6 +81,7 @@ impl QueryLog {
             error: None,
             started_micros: chrono::Utc::now().timestamp_micros(),
             progress: None,
+            stalled: None,
             stats: QueryStats::default(),
             tasks: Arc::default(),
         };
@@ -118,6 +121,12 @@ impl QueryLog {
         true
     }
 
+    /// The queries that have not ended, with their states.
+    pub(crate) fn running(&self) -> Vec<(Arc<QueryContext>, &'static str)> {
+        let log = self.state.lock();
+        log.running.iter().filter_map(|running| Some((running.context.upgrade()?, running.record.state))).collect()
+    }
+
     /// A tenant's queries, the running ones first, then from the latest to the oldest.
     pub(crate) fn of_tenant(&self, tenant: &str) -> Vec<Record> {
         let log = self.state.lock();
@@ -125,7 +134,8 @@ impl QueryLog {
             let context = running.context.upgrade()?;
             let (stats, tasks) = (context.stats(), context.tasks().records().into());
             let progress = context.progress().fraction();
-            Some(Record { progress, stats, tasks, ..running.record.clone() })
+            let stalled = context.stalled();
+            Some(Record { progress, stalled, stats, tasks, ..running.record.clone() })
         });
         running.chain(log.ended.iter().cloned()).filter(|record| record.tenant == tenant).collect()
     }

@@ -13,4 +13,5 @@ mod memory;
 mod names;
 mod planning;
 mod progress;
+mod reading_ahead;
 mod stopping;

@@ -11,15 +11,27 @@ use url::Url;
 
 use super::super::channels::Channels;
 use super::messages::{MESSAGE_BYTES_MAX, PROGRESS, ProgressAnswer, ProgressCall};
+use crate::io::WaitReport;
+use crate::watchdog::WorkerPulse;
 
-/// How long a worker may take to tell how much it has begun to read.
+/// How long a worker may take to tell how far it is.
 const PROGRESS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What an attempt's tasks on a worker have begun to read, in bytes.
-pub(crate) async fn begun_bytes(channels: &Channels, url: &Url, query_id: &str, attempt: u64) -> Option<u64> {
+/// How far an attempt's tasks on a worker are: the bytes that they have begun to read, and their pulse.
+pub(crate) async fn progress_of(
+    channels: &Channels,
+    url: &Url,
+    query_id: &str,
+    attempt: u64,
+) -> Option<(u64, WorkerPulse)> {
     let asked = ProgressCall { query_id: query_id.to_owned(), attempt };
     let answer = call::<ProgressCall, ProgressAnswer>(channels, url, PROGRESS, asked, PROGRESS_TIMEOUT).await;
-    answer.map(|answer| answer.begun_bytes)
+    let answer = answer?;
+    let longest = Duration::from_millis(answer.longest_ms);
+    let waits = (!answer.waits.is_empty()).then_some(WaitReport { text: answer.waits, longest });
+    let cpu = Duration::from_millis(answer.cpu_ms);
+    let pulse = WorkerPulse { read_bytes: answer.read_bytes, cpu, waits: waits.into_iter().collect() };
+    Some((answer.begun_bytes, pulse))
 }
 
 /// One call, or nothing.

@@ -78,11 +78,23 @@ pub(super) struct ProgressCall {
     pub(super) attempt: u64,
 }
 
-/// What its tasks on this worker have begun to read.
-#[derive(Clone, Copy, PartialEq, Message)]
+/// How far its tasks on this worker are.
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct ProgressAnswer {
     #[prost(uint64, tag = "1")]
     pub(super) begun_bytes: u64,
+    /// Read so far by those that run, from whichever tier.
+    #[prost(uint64, tag = "2")]
+    pub(super) read_bytes: u64,
+    /// CPU that the process has used since its start.
+    #[prost(uint64, tag = "3")]
+    pub(super) cpu_ms: u64,
+    /// Where parts of the tasks wait; empty if none does.
+    #[prost(string, tag = "4")]
+    pub(super) waits: String,
+    /// For how long the longest of them has waited.
+    #[prost(uint64, tag = "5")]
+    pub(super) longest_ms: u64,
 }
 
 impl From<&PageKey> for WireKey {

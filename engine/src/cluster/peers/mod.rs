@@ -15,6 +15,6 @@ mod messages;
 mod service;
 mod summary;
 
-pub(super) use call::begun_bytes;
+pub(super) use call::progress_of;
 pub(super) use directory::{Directory, Known};
 pub(super) use service::PeerService;

@@ -189,6 +189,15 @@ impl UnaryService<ProgressCall> for Tell {
 
     fn call(&mut self, asked: Request<ProgressCall>) -> Self::Future {
         let ProgressCall { query_id, attempt } = asked.into_inner();
-        ready(Ok(Response::new(ProgressAnswer { begun_bytes: self.0.begun.bytes(&query_id, attempt) })))
+        let pulse = self.0.begun.pulse(&query_id, attempt);
+        let waits: Vec<&str> = pulse.waits.iter().map(|waits| waits.text.as_str()).collect();
+        let longest = pulse.waits.iter().map(|waits| waits.longest).max().unwrap_or_default();
+        ready(Ok(Response::new(ProgressAnswer {
+            begun_bytes: self.0.begun.bytes(&query_id, attempt),
+            read_bytes: pulse.read_bytes,
+            cpu_ms: pulse.cpu.as_millis() as u64,
+            waits: waits.join("; "),
+            longest_ms: longest.as_millis() as u64,
+        })))
     }
 }
