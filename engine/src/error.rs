@@ -6,6 +6,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
 
+use crate::panics;
+
 /// The result of an engine operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -207,6 +209,9 @@ impl Error {
 /// Unwraps DataFusion's layers of context, and takes back errors of ours that travelled through it.
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
+        if let Some(panic) = panics::among_causes(&error) {
+            return panic;
+        }
         match error {
             DataFusionError::External(source) => match source.downcast::<Error>() {
                 Ok(ours) => *ours,

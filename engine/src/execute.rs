@@ -25,7 +25,7 @@ use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
 use crate::scan::{IcebergSource, ScanCodec, bytes_to_read};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, panics};
 
 /// Batches that are made before they are asked for.
 const BATCHES_AHEAD: usize = 1;
@@ -106,14 +106,17 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
     aside.spawn(async move {
-        let (mut running, _slots) = place.start(planned, &query, slots).await?;
-        while let Some(batch) = running.next().await {
-            let _wait = query.io().waits.enter("the client to take rows");
-            if batches.send(batch).await.is_err() {
-                break;
+        let run = async {
+            let (mut running, _slots) = place.start(planned, &query, slots).await?;
+            while let Some(batch) = running.next().await {
+                let _wait = query.io().waits.enter("the client to take rows");
+                if batches.send(batch).await.is_err() {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        panics::guarded("a query", run).await.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
     });
     aside.build()
 }

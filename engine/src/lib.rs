@@ -27,6 +27,7 @@ mod io;
 mod names;
 mod options;
 mod own_thread;
+mod panics;
 mod parameters;
 mod pin;
 mod plan;

@@ -25,7 +25,8 @@ use tonic::transport::{Channel, Endpoint};
 use tower::ServiceBuilder;
 use url::Url;
 
-use super::attempt::{Attempt, DRAINING, of_worker};
+use super::attempt::{Attempt, DRAINING};
+use super::exchange::{Lost, take, told_by};
 use super::marks::Mark;
 use super::provisioner::{Loss, Unfit};
 use super::secret::{REFUSAL, Secret};
@@ -43,9 +44,10 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the end of a query waits for the counts of a worker.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Flow-control windows of both sides, in bytes. The connection's is wide: streams that nobody reads must not stop the others.
-pub(super) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-pub(super) const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
+/// Flow-control windows of both sides, in bytes. The connection's is as wide as can be: streams that nobody reads must not stop
+/// the others, and each partition that is on its way is one.
+pub(super) const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// Errors travel in trailers.
 pub(super) const HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
 
@@ -142,14 +144,24 @@ pub(crate) struct Calls {
 #[async_trait]
 impl ChannelResolver for Calls {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let inner = self.channels.client(url)?;
-        Ok(Box::new(Watched { inner, url: url.clone(), attempt: self.attempt.clone(), mark: self.mark.clone() }))
+        let channel = self.channels.signed(url)?;
+        Ok(Box::new(Watched {
+            inner: grpc::create_worker_client(channel.clone()),
+            channel,
+            wire: self.channels.wire().clone(),
+            url: url.clone(),
+            attempt: self.attempt.clone(),
+            mark: self.mark.clone(),
+        }))
     }
 }
 
 /// One worker, as an attempt calls it.
 struct Watched {
+    /// Brings tasks. Their rows come by [`super::exchange`].
     inner: Box<dyn WorkerChannel>,
+    channel: grpc::BoxCloneSyncChannel,
+    wire: Wire,
     url: Url,
     attempt: Option<Arc<Attempt>>,
     mark: Mark,
@@ -193,19 +205,14 @@ impl WorkerChannel for Watched {
 
     async fn execute_task(
         &mut self,
-        headers: HeaderMap,
+        _headers: HeaderMap,
         request: ExecuteTaskRequest,
         metrics: ExecutionPlanMetricsSet,
         task: &Arc<TaskContext>,
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
         let (mark, url) = (self.mark.clone(), self.url.clone());
-        let streams = self.inner.execute_task(headers, request, metrics, task).await;
-        let streams = streams.map_err(|error| told(&mark, &url, error))?;
-        let marked = |stream: BoxStream<'static, Result<RecordBatch>>| {
-            let (mark, url) = (mark.clone(), url.clone());
-            stream.map(move |batch| batch.map_err(|error| told(&mark, &url, error))).boxed()
-        };
-        Ok(streams.into_iter().map(marked).collect())
+        let lost: Lost = Arc::new(move |status| told(&mark, &url, DataFusionError::External(Box::new(status))));
+        take(&self.channel, &self.wire, request, &metrics, task, &lost)
     }
 
     async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
@@ -247,7 +254,8 @@ impl Drop for Observed {
     }
 }
 
-/// What a worker says of a task. After the query is over, neither its failure nor its silence matters.
+/// What a worker says of a task. Before the query is over it has to go on saying, or the task is lost; after, neither its failure
+/// nor its silence matters.
 fn watch(
     answers: BoxStream<'static, Result<WorkerToCoordinatorMsg>>,
     over: Arc<AtomicBool>,
@@ -262,24 +270,22 @@ fn watch(
                 Err(_) => {}
             }
         };
-        let answer = match answer? {
-            Err(_) if over.load(Relaxed) => return None,
-            Err(error) => {
-                let error = told(&mark, &url, error);
-                if let Some(task) = &task {
-                    task.ended("FAILED");
-                    task.attempt.fail(&error);
-                }
-                Err(error)
-            }
-            Ok(message) => {
-                if let (WorkerToCoordinatorMsg::TaskMetrics(metrics), Some(task)) = (&message, &task) {
-                    task.measured(&metrics.pre_order_plan_metrics);
-                }
-                Ok(message)
-            }
+        let message = match answer {
+            None | Some(Err(_)) if over.load(Relaxed) => return None,
+            None => Err(mark.lost(&url, Loss::Silent, "it ended a task before its query was over")),
+            Some(message) => message.map_err(|error| told(&mark, &url, error)),
         };
-        Some((answer, (answers, over, mark, url, task)))
+        match (&message, &task) {
+            (Err(error), Some(task)) => {
+                task.ended("FAILED");
+                task.attempt.fail(error);
+            }
+            (Ok(WorkerToCoordinatorMsg::TaskMetrics(metrics)), Some(task)) => {
+                task.measured(&metrics.pre_order_plan_metrics);
+            }
+            _ => {}
+        }
+        Some((message, (answers, over, mark, url, task)))
     })
     .boxed()
 }
@@ -289,10 +295,11 @@ fn told(mark: &Mark, url: &Url, error: DataFusionError) -> DataFusionError {
     match status_of(&error) {
         Some(status) if status.message() == DRAINING => mark.lost(url, Loss::Draining, DRAINING),
         Some(status) if is_loss(status) => mark.lost(url, Loss::Silent, status.message()),
-        status => match status.and_then(unfit) {
+        Some(status) => match unfit(status) {
             Some(why) => mark.unfit(url, why),
-            None => of_worker(error),
+            None => told_by(url, status.message()),
         },
+        None => error,
     }
 }
 

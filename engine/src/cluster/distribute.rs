@@ -15,6 +15,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -53,7 +54,16 @@ pub(super) fn wants_workers(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 fn can_travel(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let here = STAYS_HERE.contains(&plan.name()) || iceberg_scan(plan).is_some_and(|(_, source)| source.is_in_memory());
-    !here && !orders_by_constants(plan) && plan.children().into_iter().all(can_travel)
+    !here && !orders_by_constants(plan) && !groups_by_empty_sets(plan) && plan.children().into_iter().all(can_travel)
+}
+
+/// Whether all grouping sets are empty: the encoding of an aggregate tells how many sets there are by how many expressions they
+/// have, and none would arrive. DataFusion 55.2.
+fn groups_by_empty_sets(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
+        let keys = aggregate.group_expr();
+        keys.has_grouping_set() && keys.expr().is_empty()
+    })
 }
 
 /// Whether a window's rows are parted or ordered by what a filter has made constant. No sort is planned for such a column,

@@ -1,7 +1,7 @@
 //! Workers as processes of this machine, started when a query wants them, and stopped when none did for a while.
 //!
 //! A worker that starts is waited for by the queries that want it, and by nobody else: the processes are not locked
-//! meanwhile. A worker is a process group: what a program that is a script has started is killed with it.
+//! meanwhile. A worker is a [`Group`]: what a program that is a script has started ends with it, and all end with this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,16 +10,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::channels::Channels;
+use super::group::Group;
 use super::placement::Worker;
 use super::provisioner::{Loss, Provisioner};
 use super::secret::Secret;
@@ -28,8 +29,8 @@ use crate::{Error, Result};
 /// How long a worker that was taken for lost may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a worker that nobody wants any more may take to end by itself.
-const END_TIME: Duration = Duration::from_secs(1);
+/// How long the end of a worker that was killed is waited for: the kernel may have to end what it was doing.
+const KILL_TIME: Duration = Duration::from_secs(1);
 
 /// What the names of settings in the environment begin with.
 const SETTINGS: &str = "POLYNYA__";
@@ -80,52 +81,6 @@ struct Process {
     lifeline: tokio::process::ChildStdin,
 }
 
-/// A process, and those that it has started, which are killed with it. Dropped, it has a moment to end by itself, since its
-/// lifeline closes: then it leaves nothing behind.
-#[derive(Debug)]
-struct Group(Option<Child>);
-
-impl Group {
-    fn lives(&mut self) -> bool {
-        self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-    }
-
-    /// Waits for its end.
-    async fn ended(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.wait().await;
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(child) = &mut self.0 {
-            kill(child);
-        }
-    }
-}
-
-/// Without a shell there is no script either that could have started others.
-fn kill(child: &mut Child) {
-    // None once it has ended and its number may be another's.
-    if let Some(id) = child.id() {
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &format!("kill -s KILL -- -{id}")]);
-        let _ = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    }
-    let _ = child.start_kill();
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let Some(mut child) = self.0.take().filter(|child| child.id().is_some()) else { return };
-        // Nobody asks meanwhile whether it has ended, so its number stays its own. Without a thread it is killed now.
-        let _ = std::thread::Builder::new().name("worker-ends".to_owned()).spawn(move || {
-            std::thread::sleep(END_TIME);
-            kill(&mut child);
-        });
-    }
-}
-
 impl LocalProcess {
     pub(super) fn new(recipe: Recipe, channels: Arc<Channels>) -> Self {
         let (processes, lost) = (Arc::default(), parking_lot::Mutex::default());
@@ -134,34 +89,31 @@ impl LocalProcess {
 
     /// The processes, without those that ended or were lost.
     async fn tidied(&self) -> MutexGuard<'_, Processes> {
+        let lost: BTreeSet<_> = std::mem::take(&mut *self.lost.lock()).into_iter().collect();
+        // A connection may end for many reasons, and other queries have tasks there. What hangs is of no use. All are asked at
+        // once, and nobody who wants others waits for it.
+        let silent = lost.iter().filter(|(_, how)| *how == Loss::Silent);
+        let asked = silent.map(|(url, _)| async move { (url, self.channels.answers(url, ANSWER_TIMEOUT).await) });
+        let answers: BTreeMap<&Url, bool> = join_all(asked).await.into_iter().collect();
         let mut processes = self.processes.lock().await;
         let running = &mut processes.running;
-        let lost: BTreeSet<_> = std::mem::take(&mut *self.lost.lock()).into_iter().collect();
-        for (url, how) in lost {
-            for process in running.values_mut().filter(|process| process.url == url) {
-                match how {
-                    // A connection may end for many reasons, and other queries have tasks there. What hangs is of no use.
-                    Loss::Silent if process.lives() && self.channels.answers(&url, ANSWER_TIMEOUT).await => {
-                        tracing::warn!(%url, "a worker that was taken for lost is there");
-                    }
-                    Loss::Silent => {
-                        process.group.kill();
-                        process.is_killed = true;
-                    }
-                    Loss::Draining => drop(process.draining.get_or_insert_with(Instant::now)),
+        for (url, how) in &lost {
+            for process in running.values_mut().filter(|process| process.url == *url) {
+                match (how, answers.get(url)) {
+                    (Loss::Draining, _) => drop(process.draining.get_or_insert_with(Instant::now)),
+                    (Loss::Silent, Some(true)) => tracing::warn!(%url, "a worker that was taken for lost is there"),
+                    (Loss::Silent, _) => process.kill(),
                 }
             }
         }
-        // A worker holds its cache's folder until its end.
-        for process in running.values_mut().filter(|process| process.is_killed) {
-            process.group.ended().await;
-        }
         for process in running.values_mut() {
             if process.draining.is_some_and(|since| since.elapsed() > self.recipe.drain_timeout) {
-                process.group.kill();
-                process.group.ended().await;
+                process.kill();
             }
         }
+        // A worker holds its cache's folder until its end. One that does not end keeps it, and its number.
+        let killed = running.values_mut().filter(|process| process.is_killed);
+        join_all(killed.map(|process| tokio::time::timeout(KILL_TIME, process.group.ended()))).await;
         running.retain(|_, process| process.lives());
         // Who starts one takes it off when it is ready, unless it panicked.
         processes.starting.retain(|_, start| start.peek().is_none());
@@ -209,12 +161,9 @@ impl Recipe {
         }
         command.env("POLYNYA__WORKERS__SECRET", self.secret.reveal());
         command.envs(self.environment.iter().map(|(key, value)| (key, value.replace("{}", &number.to_string()))));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-        // Not in this process's group: what the terminal tells that one, such as Ctrl-C, is for this process alone.
-        command.process_group(0);
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
-        let (stdout, lifeline) = (child.stdout.take(), child.stdin.take());
-        let group = Group(Some(child));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut group = Group::spawn(command).map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let (stdout, lifeline) = group.pipes();
         let (Some(stdout), Some(lifeline)) = (stdout, lifeline) else {
             return Err("it has no pipes".to_owned());
         };
@@ -247,6 +196,11 @@ impl Process {
         self.group.lives()
     }
 
+    fn kill(&mut self) {
+        self.group.kill();
+        self.is_killed = true;
+    }
+
     /// Asks the worker to end when its tasks are done.
     async fn drain(&mut self) {
         // A worker that cannot be told has ended.
@@ -256,7 +210,7 @@ impl Process {
 }
 
 fn named(running: &BTreeMap<usize, Process>) -> Vec<Worker> {
-    let takes_tasks = running.iter().filter(|(_, process)| process.draining.is_none());
+    let takes_tasks = running.iter().filter(|(_, process)| process.draining.is_none() && !process.is_killed);
     takes_tasks
         .map(|(number, process)| Worker { id: Arc::from(format!("local-{number}")), url: process.url.clone() })
         .collect()

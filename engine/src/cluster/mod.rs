@@ -3,15 +3,18 @@
 //! ```text
 //! provisioner ─► placement ─────────► distribute ─────────► channels ─► worker
 //! who is there   who reads which      the plan, cut into     calls,      runs tasks
-//!                piece of a file      stages for them        watched
+//! (presence)     piece of a file      stages for them        watched     (rows between them: exchange)
 //! ```
 //! A query is tried again when it lost a worker, on the same snapshots, as long as the client has seen no row of it.
 
 mod attempt;
 mod begun;
+mod caught;
 mod channels;
 mod distribute;
+mod exchange;
 mod follow;
+mod group;
 mod kubernetes;
 mod lent;
 mod local_process;
@@ -19,6 +22,7 @@ mod marks;
 mod pace;
 mod peers;
 mod placement;
+mod presence;
 mod provisioner;
 mod run;
 mod secret;
@@ -48,7 +52,8 @@ use self::kubernetes::Kubernetes;
 use self::local_process::{LocalProcess, Recipe};
 use self::pace::Pace;
 use self::placement::{Placement, Worker};
-use self::provisioner::{Provisioner, Static, Unfit};
+use self::presence::Presences;
+use self::provisioner::{Loss, Provisioner, Static, Unfit};
 use crate::query::QueryContext;
 use crate::trace::TraceContext;
 use crate::{Error, Result, Settings};
@@ -66,6 +71,7 @@ pub(crate) struct Cluster {
     settings: WorkerSettings,
     provisioner: Box<dyn Provisioner>,
     channels: Arc<Channels>,
+    presences: Presences,
     pace: Pace,
     trace: Option<Arc<dyn TraceContext>>,
     queries: AtomicUsize,
@@ -122,6 +128,7 @@ impl Cluster {
         let cluster = Arc::new(Self {
             settings: workers,
             provisioner,
+            presences: Presences::new(&channels),
             channels,
             pace: Pace::default(),
             trace: settings.trace.clone(),
@@ -153,12 +160,14 @@ impl Cluster {
         futures::future::join_all(status).await
     }
 
-    /// Workers for a query that reads so many bytes, without those that turned out to be unfit; starts them if need be.
+    /// Workers for a query that reads so many bytes: those that are there, without those that turned out to be unfit; starts
+    /// them if need be. `is_patient`: waits a little for some although nobody has answered lately.
     async fn workers(
         self: &Arc<Self>,
         bytes: u64,
         query: &QueryContext,
         unfit: &[(Url, Unfit)],
+        is_patient: bool,
     ) -> Result<(Arc<Placement>, Use)> {
         self.queries.fetch_add(1, Relaxed);
         let used = Use(Arc::clone(self));
@@ -171,9 +180,24 @@ impl Cluster {
             Error::NoWorkers(format!("none was ready after {deadline:?} (setting workers.start_timeout)"))
         })??;
         workers.retain(|worker| unfit.iter().all(|(url, _)| *url != worker.url));
-        let placement = Placement::new(self.pace.quick(workers)).ok_or_else(|| match unfit.last() {
-            Some((url, why)) => why.error(url),
-            None => Error::NoWorkers("none runs".to_owned()),
+        let found = self.presences.of(&workers, is_patient).await;
+        for silent in &found.silent {
+            tracing::warn!(
+                query_id = query.id(),
+                worker = silent.url.as_str(),
+                "a worker does not answer: it is left out"
+            );
+            self.provisioner.lost(&silent.url, Loss::Silent);
+        }
+        let placement = Placement::new(self.pace.quick(found.ready)).ok_or_else(|| {
+            match (found.unfit.last().or(unfit.last()), &found.silent[..]) {
+                (Some((url, why)), _) => why.error(url),
+                (None, []) => Error::NoWorkers("none runs".to_owned()),
+                (None, silent) => {
+                    let urls: Vec<&str> = silent.iter().map(|worker| worker.url.as_str()).collect();
+                    Error::NoWorkers(format!("none answers at {}", urls.join(", ")))
+                }
+            }
         })?;
         query.becomes("RUNNING");
         Ok((Arc::new(placement), used))

@@ -120,14 +120,15 @@ impl Cluster {
         let mut unfit = Vec::new();
         loop {
             let bytes = query.planning().bytes_to_read.load(Relaxed);
-            let (placement, used) = match self.workers(bytes, query, &unfit).await {
-                Ok(workers) => workers,
-                Err(error) if execution == Execution::Auto => {
-                    tracing::warn!(query_id = query.id(), %error, "a query that wants workers runs here");
-                    return Ok(None);
-                }
-                Err(error) => return Err(error.into()),
-            };
+            let (placement, used) =
+                match self.workers(bytes, query, &unfit, execution != Execution::Auto || losses > 0).await {
+                    Ok(workers) => workers,
+                    Err(error) if execution == Execution::Auto => {
+                        tracing::warn!(query_id = query.id(), %error, "a query that wants workers runs here");
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error.into()),
+                };
             query.begins(bytes_to_read(&planned.physical));
             let lent = Arc::new(Lent::renewed(&planned.physical).await?);
             let number = losses + renewals + unfit.len() as u64 + 1;
@@ -203,6 +204,9 @@ impl Cluster {
 
     fn leave_alone(&self, url: &Url, how: Loss) {
         self.channels.forget(url);
+        if how == Loss::Silent {
+            self.presences.doubt(url);
+        }
         self.provisioner.lost(url, how);
     }
 

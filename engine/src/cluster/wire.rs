@@ -12,11 +12,14 @@ use std::task::{Context, Poll};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
+
+use crate::panics;
 
 /// One thread moves some GB/s: enough for so many that compute.
 const COMPUTING_THREADS_EACH: usize = 4;
@@ -105,11 +108,15 @@ where
             return self.inner.call(call).boxed();
         }
         let answer = AbortOnDropHandle::new(self.compute.spawn(self.inner.call(call)));
-        async move {
-            // The panic of a call is in the log; its caller learns that there was one.
-            answer.await.unwrap_or_else(|error| Ok(Status::internal(format!("the call ended: {error}")).into_http()))
-        }
-        .boxed()
+        async move { answer.await.unwrap_or_else(|error| Ok(broken_off(error).into_http())) }.boxed()
+    }
+}
+
+/// A call that panicked, or that the end of this process has stopped.
+fn broken_off(error: JoinError) -> Status {
+    match error.try_into_panic() {
+        Ok(panic) => Status::internal(panics::broken_off(panics::logged("a call", panic.as_ref())).to_string()),
+        Err(_) => Status::unavailable("the worker ends"),
     }
 }
 

@@ -18,7 +18,9 @@ use tonic::transport::server::TcpIncoming;
 use url::Url;
 
 use super::begun::BegunBytes;
+use super::caught::catch_panics;
 use super::channels::{CONNECTION_WINDOW_BYTES, Calls, Channels, HEADER_LIST_BYTES_MAX, STREAM_WINDOW_BYTES};
+use super::exchange::ExchangeService;
 use super::peers::{Directory, Known, PeerService};
 use super::secret::Secret;
 use super::tasks::{Tasks, WatchTasks};
@@ -34,6 +36,8 @@ const PLAN_BYTES_MAX: usize = 256 << 20;
 /// How often a silent coordinator is asked whether it lives, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Streams that a peer may reset before they were looked at: a query that ends may do so with all of its own.
+const RESETS_MAX: usize = 1 << 14;
 /// Pages that a worker that ends hands over to its peers: so many bytes, within this time.
 const HAND_OVER_BYTES: u64 = 256 << 20;
 const HAND_OVER_TIME: Duration = Duration::from_secs(5);
@@ -75,6 +79,9 @@ impl WorkerService {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keepalive_interval(Some(PING_INTERVAL))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            // Each partition of each query is a stream; one that would have to wait for others could wait for itself.
+            .max_concurrent_streams(u32::MAX)
+            .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
             .add_routes(self.routes(&Handle::current()));
         let serving = self.channels.wire().spawn(async move {
             // Of the runtime that this is on.
@@ -98,6 +105,7 @@ impl WorkerService {
         let worker = Worker::from_session_builder(sessions)
             .with_runtime_env(Arc::clone(self.engine.runtime()))
             .with_version(env!("CARGO_PKG_VERSION"));
+        let exchange = Computed::new(ExchangeService::new(worker.clone(), PLAN_BYTES_MAX), compute);
         let service =
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
         let watched = WatchTasks { inner: Computed::new(service, compute), tasks: Arc::clone(&self.tasks) };
@@ -106,6 +114,7 @@ impl WorkerService {
         let peers = Computed::new(PeerService::new(cache, begun, tasks, self.directory.instance()), compute);
         let check = |secret: Secret| move |call| secret.check(call);
         Routes::new(InterceptedService::new(watched, check(self.secret.clone())))
+            .add_service(InterceptedService::new(exchange, check(self.secret.clone())))
             .add_service(InterceptedService::new(peers, check(self.secret.clone())))
     }
 
@@ -163,6 +172,7 @@ fn session_of(
         .with_window_functions(engine.base_state().window_functions().values().cloned().collect());
     Ok(builder
         .with_distributed_user_codec_arc(engine.scan_codec())
+        .with_distributed_worker_plan_rewrite_handler(catch_panics)
         .with_distributed_channel_resolver(Calls {
             channels: Arc::clone(channels),
             attempt: None,

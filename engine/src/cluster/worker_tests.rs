@@ -23,10 +23,11 @@ use crate::io::{FileKey, PageKey, PeerPages};
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Anything {}
 
-const CALLS: [&str; 7] = [
+const CALLS: [&str; 8] = [
     "/worker.WorkerService/CoordinatorChannel",
     "/worker.WorkerService/ExecuteTask",
     "/worker.WorkerService/GetWorkerInfo",
+    "/polynya.Exchange/Take",
     "/polynya.Peer/Summary",
     "/polynya.Peer/Pages",
     "/polynya.Peer/Keep",

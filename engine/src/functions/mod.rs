@@ -1,4 +1,4 @@
-//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers, or its own name; and
+//! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers, panic, or have its own name; and
 //! the condition of a join that can be stopped.
 
 mod checked_arithmetic;
@@ -6,6 +6,7 @@ mod date_trunc;
 mod exact_sum;
 mod float_extremes;
 mod interruptible;
+mod map_entries;
 mod version;
 
 use std::sync::Arc;
@@ -17,11 +18,16 @@ use date_trunc::DateTrunc;
 use exact_sum::ExactSum;
 use float_extremes::FloatExtreme;
 pub(crate) use interruptible::{interruptible, interruptible_function};
+use map_entries::MapEntries;
 use version::Version;
 
 /// What [`crate::planner`] plans integer operators as, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let named = [ScalarUDF::new_from_impl(DateTrunc::default()), ScalarUDF::new_from_impl(Version::default())];
+    let named = [
+        ScalarUDF::new_from_impl(DateTrunc::default()),
+        ScalarUDF::new_from_impl(MapEntries::default()),
+        ScalarUDF::new_from_impl(Version::default()),
+    ];
     Operation::ALL.into_iter().map(CheckedArithmetic::function).chain(named.map(Arc::new)).collect()
 }
 

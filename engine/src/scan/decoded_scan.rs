@@ -34,9 +34,10 @@ use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::defaults::MissingColumns;
-use super::named::Named;
+use super::named::{Named, decoding};
 use super::opened::OpenedFile;
 use super::row_group::{Batches, GroupReader, Kept, Source, rows_left};
+use super::suspect::Suspect;
 use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory};
 
 /// Bytes of a value that is not of fixed width, beside its text: a view.
@@ -49,6 +50,8 @@ pub(super) struct DecodedScan {
     pub(super) table: SchemaRef,
     /// Over the table's columns.
     pub(super) projection: ProjectionExprs,
+    /// The names of the columns that are read.
+    pub(super) columns: Arc<[String]>,
     pub(super) predicate: Option<Arc<dyn PhysicalExpr>>,
     pub(super) missing: MissingColumns,
     pub(super) metrics: ExecutionPlanMetricsSet,
@@ -63,13 +66,16 @@ impl DecodedScan {
         otherwise: Arc<dyn Morselizer>,
     ) -> Box<dyn MorselPlanner> {
         let scan = Arc::clone(self);
+        let named = Suspect::new(file.clone(), &self.readers, &self.columns);
         Box::new(Planner::Open(Box::pin(async move {
-            let data_file = scan.readers.file(&file)?;
-            let location = Arc::clone(&data_file.location);
-            let footer = scan.readers.footer(&data_file).await?;
-            match Split::new(scan, &file, data_file, &footer.metadata)? {
+            let opened = decoding(named.location(), async {
+                let data_file = scan.readers.file(&file)?;
+                let footer = scan.readers.footer(&data_file).await?;
+                Split::new(scan, &file, data_file, &footer.metadata)
+            });
+            match opened.await? {
                 Some(split) => Ok(Box::new(Planner::Opened(Arc::new(split))) as Box<dyn MorselPlanner>),
-                None => Ok(Named::new(otherwise.plan_file(file)?, &location) as Box<dyn MorselPlanner>),
+                None => Ok(Named::new(otherwise.plan_file(file)?, &named) as Box<dyn MorselPlanner>),
             }
         })))
     }

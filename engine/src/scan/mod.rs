@@ -31,6 +31,7 @@ mod schema_mapping;
 mod source;
 mod splits;
 mod statistics;
+mod suspect;
 
 use datafusion::arrow::datatypes::Field;
 

@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::datasource::physical_plan::parquet::RowGroupAccess;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 
 use super::decoded_scan::Split;
-use super::named::name_file;
+use super::named::decoding;
 use crate::io::{BATCH_ROWS, DecodedColumn, Reservation};
 
 /// Batches of columns that are being decoded.
@@ -68,9 +68,8 @@ impl GroupReader {
                 (columns.collect::<Option<Vec<_>>>(), run.len())
             }
             Source::Decoded { batches, missing, kept } => {
-                let Some(decoded) =
-                    batches.try_next().await.map_err(|error| name_file(error.into(), &self.split.file.location))?
-                else {
+                let next = batches.try_next().map_err(DataFusionError::from);
+                let Some(decoded) = decoding(&self.split.file.location, next).await? else {
                     self.finish();
                     return Ok(None);
                 };

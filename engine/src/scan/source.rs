@@ -3,7 +3,7 @@
 //! The seam to keep clean: which rows of which columns is decided here and in `planning`; where their bytes come from is
 //! the reader's business (`io`). DataFusion's own codec does not know this type, so it falls to [`super::ScanCodec`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::object_store::ObjectStore;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -32,6 +33,7 @@ use super::manifest::PartitionConstants;
 use super::named::Named;
 use super::pieces::piece_bytes;
 use super::schema_mapping::ColumnMapping;
+use super::suspect::Suspect;
 use crate::io::{BATCH_ROWS, CacheMode, PrefetchHandle, ReaderFactory};
 
 /// Reads the data files of one Iceberg table.
@@ -118,6 +120,7 @@ impl IcebergSource {
             readers: Arc::clone(&self.scan.readers),
             table: Arc::clone(self.parquet.table_schema().table_schema()),
             projection: projection.clone(),
+            columns: self.columns_read(),
             predicate: self.parquet.filter(),
             missing: MissingColumns::new(self.scan.mapping.schema()),
             metrics: self.parquet.metrics().clone(),
@@ -150,6 +153,18 @@ impl IcebergSource {
             missing: MissingColumns::new(self.scan.mapping.schema()),
             takes_decoded: self.takes_decoded(config),
         })
+    }
+
+    /// The names of the columns that are decoded, for what is given and for the filter.
+    fn columns_read(&self) -> Arc<[String]> {
+        let schema = self.parquet.table_schema().table_schema();
+        let filtered = self.parquet.filter().map(|filter| collect_columns(&filter)).unwrap_or_default();
+        let filtered: HashSet<usize> = filtered.iter().map(Column::index).collect();
+        let given = self.parquet.projection().map(|projection| projection.column_indices());
+        let is_read =
+            |index: &usize| given.as_ref().is_none_or(|given| given.contains(index)) || filtered.contains(index);
+        let read = (0..schema.fields().len()).filter(is_read);
+        read.map(|index| schema.field(index).name().clone()).collect()
     }
 
     fn rewrap(&self, source: &Arc<dyn FileSource>) -> Result<Arc<dyn FileSource>> {
@@ -190,6 +205,7 @@ impl FileSource for IcebergSource {
             config: base_config.clone(),
             partition,
             missing: MissingColumns::new(self.scan.mapping.schema()),
+            columns: self.columns_read(),
             by_constants: Mutex::default(),
         }))
     }
@@ -313,6 +329,8 @@ struct IcebergMorselizer {
     config: FileScanConfig,
     partition: usize,
     missing: MissingColumns,
+    /// The names of the columns that are read.
+    columns: Arc<[String]>,
     by_constants: Mutex<HashMap<Option<usize>, Arc<dyn Morselizer>>>,
 }
 
@@ -341,17 +359,17 @@ impl Debug for IcebergMorselizer {
 
 impl Morselizer for IcebergMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        let (constants, location) = match IcebergFile::of(&file) {
-            Some(file) => (file.constants.clone(), Arc::clone(&file.location)),
-            None => {
-                return internal_err!("a scan of {} met a file that it did not plan", self.source.scan.mapping.table());
-            }
+        let Some(constants) = IcebergFile::of(&file).map(|file| file.constants.clone()) else {
+            return internal_err!("a scan of {} met a file that it did not plan", self.source.scan.mapping.table());
         };
         self.source.scan.readers.begin(piece_bytes(&file));
         let inner = self.inner(constants.as_ref())?;
         match &self.decoded {
             Some(decoded) => Ok(decoded.plan_file(file, inner)),
-            None => Ok(Named::new(inner.plan_file(file)?, &location)),
+            None => {
+                let named = Suspect::new(file.clone(), &self.source.scan.readers, &self.columns);
+                Ok(Named::new(inner.plan_file(file)?, &named))
+            }
         }
     }
 }

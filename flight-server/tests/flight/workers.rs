@@ -67,8 +67,12 @@ const SUM: &str = "SELECT sum(value) FROM s.n";
 
 /// What a query gives that runs on workers, or where they are of use.
 async fn sum(harness: &Harness, execution: &str) -> Result<Vec<String>, Status> {
+    ask(harness, SUM, execution).await
+}
+
+async fn ask(harness: &Harness, sql: &str, execution: &str) -> Result<Vec<String>, Status> {
     let mut raw = harness.raw.clone();
-    let mut call = Request::new(statement(SUM));
+    let mut call = Request::new(statement(sql));
     call.metadata_mut().insert("polynya.execution", execution.parse().unwrap());
     let info = raw.get_flight_info(call).await?.into_inner();
     let messages = raw.do_get(ticket(&info)).await?.into_inner();
@@ -139,4 +143,134 @@ async fn a_worker_leaves_no_folder_to_spill_into_and_removes_those_of_killed_one
     drop(lifeline);
     assert!(tokio::time::timeout(PATIENCE, orphan.wait()).await.expect("it ends").unwrap().success());
     assert_eq!(entries(folder.path()), [""; 0]);
+}
+
+/// Damages the column `w` of one of the files of `s.d`: the decoder panics at such bytes. Gives the file's name.
+fn damage_a_file(folder: &Path) -> String {
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.join("lake/s/d/data")).unwrap().map(|file| file.unwrap()).collect();
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    let file = files.last().unwrap();
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    // The width of an index into the dictionary, 2 bits; a run of 8 packed indexes: 0, 1, 2, 3, 0, 1, 2, 3.
+    let indexes = [2, 3, 0xE4, 0xE4];
+    let at: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..*at + 4] == indexes).collect();
+    let [at] = at[..] else { panic!("the file is laid out in another way: {at:?}") };
+    bytes[at] = 0xFF;
+    std::fs::write(file.path(), bytes).unwrap();
+    file.file_name().into_string().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decoder_that_panics_is_a_damaged_file_everywhere_and_never_fewer_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_one, _stdin, first) = worker_at(folder.path()).await;
+    let (_two, _stdin, second) = worker_at(folder.path()).await;
+    let mut harness = coordinator(folder.path(), &[&first, &second], SECRET).await;
+    harness
+        .update("CREATE TABLE s.d (k bigint NOT NULL, w varchar NOT NULL) WITH (\"write.parquet.compression-codec\" = 'uncompressed')")
+        .await;
+    for first in [0, 8] {
+        let row = |row: u32| format!("({}, '{}')", first + row, ["a", "b", "c", "d"][row as usize % 4]);
+        let rows: Vec<String> = (0..8).map(row).collect();
+        harness.update(&format!("INSERT INTO s.d VALUES {}", rows.join(", "))).await;
+    }
+    let file = damage_a_file(folder.path());
+    assert_eq!(
+        ask(&harness, "SELECT sum(k) FROM s.d", "distributed").await.unwrap(),
+        ["120"],
+        "other columns are well"
+    );
+    for sql in [
+        "SELECT w FROM s.d",
+        "SELECT count(w) FROM s.d WHERE w <> 'x'",
+        "SELECT w, count(*) FROM s.d GROUP BY w",
+        "SELECT w FROM s.d LIMIT 12",
+        "SELECT w FROM s.d ORDER BY w, k LIMIT 3",
+        "SELECT n.value, d.w FROM s.n JOIN s.d ON n.value = d.k",
+        "SELECT count(*) FROM s.n LEFT JOIN s.d ON n.value = d.k WHERE d.w IS NULL",
+        "SELECT k, row_number() OVER (PARTITION BY w ORDER BY k) FROM s.d",
+        "SELECT value FROM s.n WHERE value NOT IN (SELECT k FROM s.d WHERE w = 'a')",
+    ] {
+        let mut told = Vec::new();
+        for execution in ["local", "distributed"] {
+            let status = match ask(&harness, sql, execution).await {
+                Err(status) => status,
+                Ok(rows) => panic!("{sql} ({execution}): {} rows and no error", rows.len()),
+            };
+            let message = status.message();
+            assert_eq!(status.code(), Code::DataLoss, "{sql} ({execution}): {message}");
+            assert!(message.contains(&file) && !message.contains("panick"), "{sql} ({execution}): {message}");
+            let sqlstate = status.metadata().get("polynya-sqlstate").unwrap().to_str().unwrap().to_owned();
+            told.push((sqlstate, message.split("under id").next().unwrap().to_owned()));
+        }
+        assert_eq!(told[0], told[1], "{sql}: the same fault is told in two ways");
+    }
+    let finished = "SELECT count(*) FROM system.queries WHERE state = 'FINISHED' AND statement LIKE '%w%FROM s.d%' \
+                    AND statement NOT LIKE '%system%'";
+    assert_eq!(harness.rows(finished).await, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_values_have_the_same_code_on_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_one, _stdin, first) = worker_at(folder.path()).await;
+    let (_two, _stdin, second) = worker_at(folder.path()).await;
+    let mut harness = coordinator(folder.path(), &[&first, &second], SECRET).await;
+    harness.update("INSERT INTO s.n SELECT value FROM generate_series(1001, 2000)").await;
+    for (sql, sqlstate) in [
+        ("SELECT sum(value / (value - 1500)) FROM s.n", "22012"),
+        ("SELECT max(CAST(CAST(value AS varchar) || 'x' AS int)) FROM s.n", "22018"),
+        ("SELECT sum(value * 9223372036854775807) FROM s.n", "22003"),
+        ("SELECT count(*) FROM s.n WHERE CAST(value AS varchar) ~ ('(' || CAST(value AS varchar))", "2201B"),
+        (
+            "SELECT a.value, b.value FROM s.n a JOIN s.n b ON a.value = b.value WHERE a.value / (b.value - 7) > 0",
+            "22012",
+        ),
+    ] {
+        let mut told = Vec::new();
+        for execution in ["local", "distributed"] {
+            let status = ask(&harness, sql, execution).await.expect_err(sql);
+            assert_eq!(status.metadata().get("polynya-sqlstate").unwrap(), sqlstate, "{sql} ({execution}): {status:?}");
+            told.push((status.code(), status.message().to_owned()));
+        }
+        assert_eq!(told[0], told[1], "{sql}");
+    }
+}
+
+/// Stops a process, or lets it go on.
+fn signal(process: &Child, name: &str) {
+    let id = process.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_runs_on_the_one_worker_that_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_good, _stdin, good) = worker_at(folder.path()).await;
+    let mut hang = Vec::new();
+    for _ in 0..3 {
+        hang.push(worker_at(folder.path()).await);
+    }
+    let urls: Vec<&str> = hang.iter().map(|(_, _, url)| url.as_str()).chain([good.as_str()]).collect();
+    let harness = coordinator(folder.path(), &urls, SECRET).await;
+    assert_eq!(sum(&harness, "distributed").await.unwrap(), ["500500"]);
+    hang.iter().for_each(|(process, _, _)| signal(process, "STOP"));
+    for _ in 0..3 {
+        assert_eq!(sum(&harness, "distributed").await.unwrap(), ["500500"]);
+    }
+    hang.iter().for_each(|(process, _, _)| signal(process, "CONT"));
+    assert_eq!(sum(&harness, "distributed").await.unwrap(), ["500500"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_worker_answers_an_ordinary_query_runs_here_and_another_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut harness = coordinator(folder.path(), &[&url], SECRET).await;
+    assert_eq!(sum(&harness, "auto").await.unwrap(), ["500500"]);
+    assert_eq!(sum(&harness, "auto").await.unwrap(), ["500500"]);
+    assert_refused(sum(&harness, "distributed").await, Code::Unavailable, &url);
+    assert_eq!(harness.rows("SELECT state FROM system.workers").await, ["LOST"]);
 }
