@@ -4,6 +4,7 @@
 //! seconds. What the distributed engine leaves open is closed here: a plan that cannot be sent fails at once, a plan that
 //! is not accepted in time is a lost worker, and the end of a query does not depend on workers that have given all rows.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use super::provisioner::{Loss, Unfit};
 use super::secret::{REFUSAL, Secret};
 use super::travelling::STAGE;
 use super::wire::Wire;
+use crate::panics;
 
 /// A connection that nobody used for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -183,7 +185,12 @@ impl WorkerChannel for Watched {
             }
             error
         };
-        plan.plan = MaybeEncoded::Encoded(plan.plan.encode(task).map_err(|error| fail(self.mark.unsendable(&error)))?);
+        // A panic would be noticed only when the worker has waited for the plan in vain.
+        let encoded = std::panic::catch_unwind(AssertUnwindSafe(|| plan.plan.encode(task)));
+        let encoded = encoded.unwrap_or_else(|panic| {
+            Err(panics::broken_off(panics::logged("the encoding of a plan", panic.as_ref())).into())
+        });
+        plan.plan = MaybeEncoded::Encoded(encoded.map_err(|error| fail(self.mark.unsendable(&error)))?);
         let key = plan.task_key;
         headers.insert(STAGE, HeaderValue::from(key.stage_id));
         let over = Arc::new(AtomicBool::new(false));

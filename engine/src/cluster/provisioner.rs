@@ -19,6 +19,8 @@ const SUSPECTED: Duration = Duration::from_secs(5);
 
 /// How long a name server may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a name server that took longer is not asked for the same name again.
+const UNRESOLVED_FOR: Duration = Duration::from_secs(30);
 
 /// How a worker was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,39 +104,48 @@ impl Suspects {
 pub(super) struct Static {
     urls: Vec<Url>,
     suspects: Suspects,
+    /// The names of which nothing was heard in time, since when.
+    unresolved: Mutex<HashMap<Url, Instant>>,
 }
 
 impl Static {
     pub(super) fn new(urls: Vec<Url>) -> Self {
-        Self { urls, suspects: Suspects::default() }
+        Self { urls, suspects: Suspects::default(), unresolved: Mutex::default() }
     }
 
     /// All addresses that the names stand for now. All are asked for at once: the wait for a name server that does not
     /// answer is no longer for many.
     async fn resolve(&self) -> Vec<Worker> {
-        let found = join_all(self.urls.iter().map(addresses)).await;
+        let found = join_all(self.urls.iter().map(|url| self.addresses(url))).await;
         let mut workers: Vec<Worker> =
             found.into_iter().flatten().map(|url| Worker { id: Arc::from(url.as_str()), url }).collect();
         workers.sort();
         workers.dedup();
         workers
     }
-}
 
-/// The addresses that a name stands for now.
-async fn addresses(url: &Url) -> Vec<Url> {
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Vec::new() };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok() {
-        return vec![url.clone()];
+    /// The addresses that a name stands for now.
+    async fn addresses(&self, url: &Url) -> Vec<Url> {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Vec::new() };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<IpAddr>().is_ok() {
+            return vec![url.clone()];
+        }
+        let known = self.unresolved.lock().get(url).copied();
+        if known.is_some_and(|since| since.elapsed() < UNRESOLVED_FOR) {
+            return Vec::new();
+        }
+        let why = match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((bare, port))).await {
+            Ok(Ok(found)) => return found.filter_map(|address| at(url, address.ip())).collect(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => {
+                self.unresolved.lock().insert(url.clone(), Instant::now());
+                format!("there was no answer within {RESOLVE_TIMEOUT:?}")
+            }
+        };
+        tracing::warn!(%url, why, "the name of a worker cannot be resolved");
+        Vec::new()
     }
-    let why = match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((bare, port))).await {
-        Ok(Ok(found)) => return found.filter_map(|address| at(url, address.ip())).collect(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("there was no answer within {RESOLVE_TIMEOUT:?}"),
-    };
-    tracing::warn!(%url, why, "the name of a worker cannot be resolved");
-    Vec::new()
 }
 
 fn at(url: &Url, ip: IpAddr) -> Option<Url> {

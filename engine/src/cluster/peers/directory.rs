@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, join_all};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use tokio::sync::Mutex as AsyncMutex;
+use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 use twox_hash::XxHash64;
 use url::Url;
 use uuid::Uuid;
@@ -40,10 +42,13 @@ pub(crate) struct Directory {
     peers: Cache<Url, Arc<Peer>>,
 }
 
+/// What a peer has, as it said; the question is a task of its own, which all who want to know wait for: none of them holds it up.
+type Asked = Shared<BoxFuture<'static, Summary>>;
+
 #[derive(Debug, Default)]
 struct Peer {
     /// None until it was asked. A peer that did not answer has nothing for a while.
-    summary: AsyncMutex<Option<(Instant, Summary)>>,
+    asked: Mutex<Option<(Instant, Asked)>>,
 }
 
 /// The peers of one task.
@@ -72,21 +77,31 @@ impl Directory {
     }
 
     /// What a peer says, if it answers and is another process than this one.
-    async fn ask(&self, url: &Url) -> Option<SummaryAnswer> {
-        let answer = call::<Empty, SummaryAnswer>(&self.channels, url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
-        answer.filter(|answer| answer.instance != self.instance)
+    fn ask(&self, url: &Url) -> impl Future<Output = Option<SummaryAnswer>> + Send + 'static {
+        let (channels, url, instance) = (Arc::clone(&self.channels), url.clone(), self.instance.clone());
+        async move {
+            let answer = call::<Empty, SummaryAnswer>(&channels, &url, SUMMARY, Empty {}, SUMMARY_TIMEOUT).await;
+            answer.filter(|answer| answer.instance != instance)
+        }
     }
 
     /// What a peer has, as far as was known a moment ago.
     async fn summary(&self, url: &Url) -> Summary {
         let peer = self.peers.get_with_by_ref(url, Arc::default);
-        let mut known = peer.summary.lock().await;
-        if let Some((_, summary)) = known.as_ref().filter(|(asked, _)| asked.elapsed() < SUMMARY_AGE) {
-            return summary.clone();
-        }
-        let summary = self.ask(url).await.map(|answer| Summary::from_bits(answer.bits)).unwrap_or_default();
-        *known = Some((Instant::now(), summary.clone()));
-        summary
+        let asked = {
+            let mut known = peer.asked.lock();
+            let recent = known.take().filter(|(since, _)| since.elapsed() < SUMMARY_AGE);
+            let (_, asked) = known.insert(recent.unwrap_or_else(|| {
+                let answer = AbortOnDropHandle::new(tokio::spawn(self.ask(url)));
+                let summary = async move {
+                    let answer = answer.await.ok().flatten();
+                    answer.map(|answer| Summary::from_bits(answer.bits)).unwrap_or_default()
+                };
+                (Instant::now(), summary.boxed().shared())
+            }));
+            asked.clone()
+        };
+        asked.await
     }
 
     /// Gives pages to the peers that were last heard of, while `within` lasts: each file's to one of them.
