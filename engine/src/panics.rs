@@ -59,6 +59,14 @@ pub(crate) fn broken_off(id: Uuid) -> Error {
     ))
 }
 
+/// The end of a task that did not end by itself.
+pub(crate) fn ended(what: &str, error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => broken_off(logged(what, panic.as_ref())),
+        Err(_) => Error::Internal(format!("{what} was stopped")),
+    }
+}
+
 /// A panic of a task that somebody waited for, among the causes of an error: as what a user is told of it.
 pub(crate) fn among_causes(error: &DataFusionError) -> Option<Error> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);

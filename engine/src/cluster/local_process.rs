@@ -24,7 +24,7 @@ use super::group::Group;
 use super::placement::Worker;
 use super::provisioner::{Loss, Provisioner};
 use super::secret::Secret;
-use crate::{Error, Result};
+use crate::{Error, Result, panics};
 
 /// How long a worker that was taken for lost may take to say that it is there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -143,7 +143,9 @@ impl LocalProcess {
                 processes.starting.remove(&number);
                 failure
             }));
-            let start = async move { start.await.unwrap_or_else(|error| Some(error.to_string())) };
+            let start = async move {
+                start.await.unwrap_or_else(|error| Some(panics::ended("the start of a worker", error).to_string()))
+            };
             processes.starting.insert(number, start.boxed().shared());
         }
     }

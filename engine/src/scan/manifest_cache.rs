@@ -10,7 +10,7 @@ use polynya_catalog::{Storage, decode_manifest, own_task};
 
 use super::manifest::ManifestColumns;
 use crate::io::{CacheMode, FileKey, PageCache, PageKey};
-use crate::{Error, Result};
+use crate::{Error, Result, panics};
 
 /// Decoded manifests by store and location. Concurrent requests for one manifest make one fetch.
 #[derive(Debug, Clone)]
@@ -55,9 +55,13 @@ impl ManifestCache {
         }
         let (cache, storage, file) = (self.clone(), Arc::clone(storage), file.clone());
         let load = async move {
+            let location = file.manifest_path.clone();
             let manifest = decode_manifest(cache.read(&storage, &file).await?, &file).await?;
             let decode = move || Arc::new(ManifestColumns::decode(&file, &manifest));
-            tokio::task::spawn_blocking(decode).await.map_err(|error| Error::Internal(error.to_string()))
+            tokio::task::spawn_blocking(decode).await.map_err(|error| {
+                let source = panics::ended("the decoder of a manifest", error).into();
+                Error::Catalog(polynya_catalog::Error::Malformed { location, kind: "manifest", source })
+            })
         };
         // Others may wait for this read: it goes on whatever becomes of this caller's patience.
         let manifests = self.manifests.clone();

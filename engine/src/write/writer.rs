@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::file::DataFileWriter;
 use super::plan::WritePlan;
-use crate::{Error, Result};
+use crate::{Error, Result, panics};
 
 /// Files open at once, one for each partition.
 const OPEN_FILES: usize = 100;
@@ -126,7 +126,7 @@ impl TableWriter {
                 self.finished.push(file?);
                 Ok(())
             }
-            Some(Err(error)) => Err(Error::Internal(format!("a task that wrote a file ended: {error}"))),
+            Some(Err(error)) => Err(panics::ended("a task that wrote a file", error)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoder, FlightDataEncoderBuilder};
@@ -31,6 +32,8 @@ use crate::{Error, panics};
 
 /// Frames that are made before they are asked for, beside those that are on their way.
 const FRAMES_AHEAD: usize = 1;
+/// How long the other side may take to close a call of which it has seen the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a panic here is said to be of, in the log.
 const TASK: &str = "a task of a query";
 
@@ -108,11 +111,10 @@ async fn give(
     let executed = executed.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
     let (sender, frames) = mpsc::channel::<Made>(FRAMES_AHEAD);
     let making = AbortOnDropHandle::new(tokio::spawn(async move {
-        let unwanted = async { while let Ok(Some(_)) = wanted.message().await {} };
         let made = async {
             tokio::select! {
                 biased;
-                () = unwanted => Err(Error::Cancelled.into()),
+                () = closed(&mut wanted) => Err(Error::Cancelled.into()),
                 sent = async { send(executed?, &sender).await } => sent,
             }
         };
@@ -120,12 +122,19 @@ async fn give(
         let end: End = made.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
         // Who does not take it has gone.
         let _ = sender.send((end_frame(&end), None)).await;
+        // A call that ends before its other side has closed is reset.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed(&mut wanted)).await;
     }));
     futures::stream::unfold((frames, making), |(mut frames, making)| async move {
         let (frame, _memory) = frames.recv().await?;
         Some((Ok(frame), (frames, making)))
     })
     .boxed()
+}
+
+/// Waits until nobody wants rows any more.
+async fn closed(wanted: &mut Streaming<TakeCall>) {
+    while let Ok(Some(_)) = wanted.message().await {}
 }
 
 async fn execute(worker: &Worker, call: TakeCall) -> Result<(SendableRecordBatchStream, Arc<TaskContext>)> {

@@ -52,8 +52,8 @@ struct Counts {
     compute: Time,
 }
 
-/// A partition on its way. Dropped, its task is told that nobody wants its rows: also where nobody ever asked, since the task
-/// would keep them for whoever comes.
+/// A partition on its way. Dropped, its task is told that nobody wants more of its rows: also where nobody ever asked, since the
+/// task would keep them for whoever comes. Then the call is read to its end.
 struct Partition {
     unasked: Option<(grpc::BoxCloneSyncChannel, TakeCall)>,
     frames: Option<Streaming<FlightData>>,
@@ -75,14 +75,6 @@ impl Partition {
         match &mut self.frames {
             Some(frames) => frames.message().await,
             None => Ok(None),
-        }
-    }
-
-    /// The end mark has come: nothing is behind it but the call's own end.
-    async fn ended(&mut self) {
-        self.wanted.cancel();
-        if let Some(mut frames) = self.frames.take() {
-            let _ = frames.message().await;
         }
     }
 }
@@ -155,16 +147,11 @@ fn to_end(
                         bytes.add_bytes(frame.data_header.len() + frame.data_body.len());
                         return Some((Ok(frame), Some(partition)));
                     }
-                    Some(end) => {
-                        partition.ended().await;
-                        match end {
-                            Ok(rows) => {
-                                told.store(rows, Relaxed);
-                                return None;
-                            }
-                            Err(error) => error,
-                        }
+                    Some(Ok(rows)) => {
+                        told.store(rows, Relaxed);
+                        return None;
                     }
+                    Some(Err(error)) => error,
                 },
                 Ok(None) => lost(Status::unavailable("the rows of a partition ended without their end mark")),
                 Err(status) => lost(status),
