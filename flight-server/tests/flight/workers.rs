@@ -176,6 +176,7 @@ async fn a_decoder_that_panics_is_a_damaged_file_everywhere_and_never_fewer_rows
         harness.update(&format!("INSERT INTO s.d VALUES {}", rows.join(", "))).await;
     }
     let file = damage_a_file(folder.path());
+    harness.rows("CALL system.evict()").await;
     assert_eq!(
         ask(&harness, "SELECT sum(k) FROM s.d", "distributed").await.unwrap(),
         ["120"],
@@ -220,9 +221,9 @@ async fn faults_of_values_have_the_same_code_on_workers() {
     harness.update("INSERT INTO s.n SELECT value FROM generate_series(1001, 2000)").await;
     for (sql, sqlstate) in [
         ("SELECT sum(value / (value - 1500)) FROM s.n", "22012"),
-        ("SELECT max(CAST(CAST(value AS varchar) || 'x' AS int)) FROM s.n", "22018"),
-        ("SELECT sum(value * 9223372036854775807) FROM s.n", "22003"),
-        ("SELECT count(*) FROM s.n WHERE CAST(value AS varchar) ~ ('(' || CAST(value AS varchar))", "2201B"),
+        ("SELECT max(CAST(CASE WHEN value = 1500 THEN 'x' ELSE '1' END AS int)) FROM s.n", "22018"),
+        ("SELECT sum(CASE WHEN value = 1500 THEN value * 9223372036854775807 ELSE 0 END) FROM s.n", "22003"),
+        ("SELECT count(*) FROM s.n WHERE 'a' ~ CASE WHEN value = 1500 THEN '(' ELSE 'a' END", "2201B"),
         (
             "SELECT a.value, b.value FROM s.n a JOIN s.n b ON a.value = b.value WHERE a.value / (b.value - 7) > 0",
             "22012",
