@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
 use polynya_catalog::{CatalogSettings, CatalogType};
 use polynya_engine::Settings;
@@ -13,6 +14,8 @@ use polynya_flight_server::ServerSettings;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
 use crate::harness::{Harness, assert_refused, statement, text, ticket};
@@ -274,4 +277,60 @@ async fn where_no_worker_answers_an_ordinary_query_runs_here_and_another_names_t
     assert_eq!(sum(&harness, "auto").await.unwrap(), ["500500"]);
     assert_refused(sum(&harness, "distributed").await, Code::Unavailable, &url);
     assert_eq!(harness.rows("SELECT state FROM system.workers").await, ["LOST"]);
+}
+
+/// Whether a process is there and has not ended.
+fn runs(id: &str) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(id).join("stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_program_that_never_gets_ready_ends_with_a_coordinator_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let script = format!("#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nsleep 600\n", at("id").display());
+    std::fs::write(at("script"), script).unwrap();
+    // Made by another process: what a process of ours has open for writing, while it forks, cannot be run.
+    let install = ["-m", "700", at("script").to_str().unwrap(), at("program").to_str().unwrap()].map(ToOwned::to_owned);
+    assert!(std::process::Command::new("install").args(install).status().unwrap().success());
+    let settings = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndefault_catalog = \"lake\"\n[catalog.lake]\ntype = \"memory\"\n\
+         warehouse = \"file://{}\"\n[workers]\nprovisioner = \"local-process\"\nexecution = \"distributed\"\nprogram = \"{}\"\n",
+        at("lake").display(),
+        at("program").display(),
+    );
+    std::fs::write(at("polynya.toml"), settings).unwrap();
+    let mut coordinator = Command::new(env!("CARGO_BIN_EXE_polynya"))
+        .args(["serve", "--config", at("polynya.toml").to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(coordinator.stdout.take().unwrap()).lines();
+    let ready = tokio::time::timeout(PATIENCE, stdout.next_line()).await.expect("it starts").unwrap().unwrap();
+    let address = ready.split_whitespace().find_map(|word| word.strip_prefix("grpc://")).expect(&ready);
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut sql = FlightSqlServiceClient::new(channel);
+    for statement in ["CREATE SCHEMA s", "CREATE TABLE s.n AS SELECT value FROM generate_series(1, 1000)"] {
+        sql.execute_update(statement.to_owned(), None).await.unwrap();
+    }
+    let info = sql.execute(SUM.to_owned(), None).await.unwrap();
+    let ticket = info.endpoint[0].ticket.clone().unwrap();
+    let _asked = AbortOnDropHandle::new(tokio::spawn(async move { sql.do_get(ticket).await.is_ok() }));
+    let until = |what: &'static str, is: Box<dyn Fn() -> bool>| async move {
+        for _ in 0..6000 {
+            if is() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}");
+    };
+    let file = at("id");
+    until("a worker is started", Box::new(move || file.exists())).await;
+    let id = std::fs::read_to_string(at("id")).unwrap().trim().to_owned();
+    assert!(runs(&id));
+    coordinator.kill().await.unwrap();
+    until("it ends", Box::new(move || !runs(&id))).await;
 }
