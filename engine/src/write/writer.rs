@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::file::DataFileWriter;
 use super::plan::WritePlan;
-use crate::{Error, Result, panics};
+use crate::{Result, panics};
 
 /// Files open at once, one for each partition.
 const OPEN_FILES: usize = 100;

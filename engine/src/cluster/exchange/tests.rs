@@ -28,8 +28,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use http::HeaderMap;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::runtime::{Handle, Runtime};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::transport::server::TcpIncoming;
@@ -139,11 +138,17 @@ impl ExecutionPlan for Task {
     }
 }
 
-/// A service at an address, until it is dropped.
+/// A service at an address, until it is dropped: with all of its connections.
 struct Served {
     url: Url,
     channels: Arc<Channels>,
-    serving: AbortOnDropHandle<()>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.runtime.take().unwrap().shutdown_background();
+    }
 }
 
 async fn served<S>(service: S) -> Served
@@ -158,11 +163,13 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let server = tonic::transport::Server::builder().add_service(service);
-    let serving = AbortOnDropHandle::new(tokio::spawn(async move {
-        server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
-    }));
-    Served { url, channels: Channels::new(Secret::random()), serving }
+    let (server, listener) = (tonic::transport::Server::builder().add_service(service), listener.into_std().unwrap());
+    let runtime = Runtime::new().unwrap();
+    runtime.spawn(async move {
+        let incoming = TcpIncoming::from(TcpListener::from_std(listener).unwrap());
+        server.serve_with_incoming(incoming).await.unwrap();
+    });
+    Served { url, channels: Channels::new(Secret::random()), runtime: Some(runtime) }
 }
 
 /// A worker that was brought a task.
@@ -256,7 +263,7 @@ async fn a_worker_that_goes_in_the_middle_is_lost() {
     for _ in 0..3 {
         assert_eq!(rows.try_next().await.unwrap().unwrap().num_rows(), ROWS);
     }
-    drop(served.serving);
+    drop(served);
     let (rows, error) = tokio::time::timeout(Duration::from_secs(30), read(rows)).await.unwrap();
     assert!(rows == 0 && error.as_ref().is_some_and(|error| error.to_string().contains("lost")), "{rows} {error:?}");
 }
@@ -276,7 +283,7 @@ async fn a_task_whose_rows_nobody_wants_any_more_stops() {
     let (served, key) = worker(&task).await;
     let mut rows = served.take(key, 1, ProducerHead::None).remove(0);
     assert_eq!(rows.try_next().await.unwrap().unwrap().num_rows(), ROWS);
-    assert_eq!(Arc::strong_count(&task.running), 2, "it does not run");
+    assert!(Arc::strong_count(&task.running) > 1, "it does not run");
     drop(rows);
     eventually("it stops", || Arc::strong_count(&task.running) == 1).await;
 }
