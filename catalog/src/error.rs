@@ -116,6 +116,15 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// A commit failed before it could take effect, for a reason that would else leave that open.
+    #[error("nothing was committed to table {table}: {source}")]
+    NotCommitted {
+        /// The table, dotted.
+        table: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// A service (catalog, store, token endpoint) did not answer, or answered that it cannot now.
     #[error("{service} is unavailable ({action})")]
     Unavailable {

@@ -12,6 +12,7 @@ use datafusion::prelude::SessionConfig;
 use crate::options::PolynyaOptions;
 use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::spill::SpillFolder;
+use crate::spill_files::{Factory, SpillFiles};
 use crate::{Error, Result, Settings, functions};
 
 /// Build sides of joins that are given whole to all partitions; DataFusion's own bounds are 1 MiB and 131,072 rows.
@@ -37,7 +38,7 @@ pub(crate) fn base_state(settings: &Settings, spill: Option<&Arc<SpillFolder>>) 
     choose_options(config.options_mut(), settings);
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime(settings, spill.map(Arc::as_ref))?)
+        .with_runtime_env(runtime(settings, spill)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules())
@@ -77,12 +78,15 @@ fn choose_options(options: &mut ConfigOptions, settings: &Settings) {
 }
 
 /// The pool of memory that all queries share, and where they spill.
-fn runtime(settings: &Settings, spill: Option<&SpillFolder>) -> Result<Arc<RuntimeEnv>> {
+fn runtime(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<Arc<RuntimeEnv>> {
     let limit = usize::try_from(settings.memory.limit_bytes()).unwrap_or(usize::MAX);
     let largest = std::num::NonZeroUsize::new(3).ok_or_else(|| Error::Internal("3 is zero".to_owned()))?;
     let pool = TrackConsumersPool::new(FairSpillPool::new(limit), largest);
     let mode = match spill {
-        Some(spill) => DiskManagerMode::Directories(vec![spill.path().to_owned()]),
+        Some(spill) => {
+            let files = SpillFiles::new(Arc::clone(spill), settings.memory.spill_limit.as_u64());
+            DiskManagerMode::Custom(Arc::new(Factory(files)))
+        }
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default()

@@ -84,6 +84,29 @@ pub enum Error {
         /// Which operator asked for how much.
         message: String,
     },
+    /// What queries spill is more than they may.
+    #[error(
+        "the query spills, and all queries together may spill at most {limit_bytes} bytes to {folder} (setting \
+         memory.spill_limit). Raise the limit, run fewer queries at once, or give them more memory (setting memory.limit)"
+    )]
+    SpillLimit {
+        /// The folder of this process.
+        folder: String,
+        /// The limit in force, in bytes.
+        limit_bytes: u64,
+    },
+    /// What a query spills cannot be written, or read back.
+    #[error(
+        "the query needs more memory than there is, and cannot spill to {folder} (setting memory.spill_dir): {source}. Make \
+         room there, or name another folder"
+    )]
+    SpillFailed {
+        /// The folder of this process.
+        folder: String,
+        /// What the disk said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The query went beyond a limit that its session set.
     #[error("{message} (setting {setting}). Raise the limit with SET {setting} = …, or read less")]
     Limit {
@@ -197,6 +220,15 @@ impl Error {
         }
     }
 
+    /// The data file that is damaged, or came so.
+    pub(crate) fn damaged_file(&self) -> Option<&str> {
+        match self {
+            Self::DamagedFile { location, .. } => Some(location),
+            Self::Shared(shared) => shared.damaged_file(),
+            _ => None,
+        }
+    }
+
     /// What went wrong, without the query that it went wrong in.
     pub fn root(&self) -> &Self {
         match self {
@@ -231,8 +263,10 @@ impl From<DataFusionError> for Error {
             },
             DataFusionError::ArrowError(source, backtrace) => match *source {
                 ArrowError::ExternalError(source) => Error::from(DataFusionError::External(source)),
+                ArrowError::IoError(_, source) => from_io(source),
                 other => Error::Query(Box::new(DataFusionError::ArrowError(Box::new(other), backtrace))),
             },
+            DataFusionError::IoError(source) => from_io(source),
             DataFusionError::SQL(parser, _) => Error::Syntax { message: parser.to_string() },
             other => Error::Query(Box::new(other)),
         }
@@ -251,6 +285,17 @@ fn from_external(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
             Ok(nested) => Error::from(DataFusionError::ParquetError(nested)),
             Err(source) => Error::Query(Box::new(DataFusionError::External(source))),
         },
+    }
+}
+
+/// Looks for an error of ours within one of I/O: those of spilled files travel so.
+fn from_io(source: std::io::Error) -> Error {
+    if !source.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+        return Error::Query(Box::new(DataFusionError::IoError(source)));
+    }
+    match source.into_inner().map(|inner| inner.downcast::<Error>()) {
+        Some(Ok(ours)) => *ours,
+        _ => Error::Internal("an error of I/O lost its cause".to_owned()),
     }
 }
 

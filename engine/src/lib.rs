@@ -41,6 +41,7 @@ mod session_values;
 mod settings;
 mod sizes;
 mod spill;
+mod spill_files;
 pub mod statement;
 mod system;
 mod trace;

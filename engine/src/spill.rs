@@ -2,13 +2,14 @@
 //!
 //! Each process has a folder of its own in `memory.spill_dir`, and beside it a file that it keeps locked until it ends,
 //! however it does. So what is not locked is of use to nobody, and whoever starts next removes it. What has another name is
-//! never touched.
+//! never touched. If somebody removes the folder of a process that runs (what cleans temporary folders does), it is made again.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::settings::MemorySettings;
@@ -23,8 +24,15 @@ const NEW: &str = ".new";
 #[derive(Debug)]
 pub(crate) struct SpillFolder {
     folder: PathBuf,
-    lock_file: PathBuf,
-    _lock: File,
+    /// `None` once the folder is removed for good.
+    lock: Mutex<Option<Lock>>,
+}
+
+/// What stands for a folder that is in use.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: File,
 }
 
 impl SpillFolder {
@@ -48,22 +56,38 @@ impl SpillFolder {
     fn create(parent: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(parent)?;
         remove_left(parent);
-        let name = format!("{PREFIX}{}", Uuid::new_v4().simple());
-        let (folder, new) = (parent.join(&name), parent.join(format!("{name}{NEW}")));
-        let lock = File::create_new(&new)?;
-        let lock_file = match lock.try_lock() {
-            Ok(()) => {
-                // Nobody sees it by this name before it is locked.
-                let locked = parent.join(format!("{name}{LOCK}"));
-                std::fs::rename(&new, &locked)?;
-                locked
+        let folder = parent.join(format!("{PREFIX}{}", Uuid::new_v4().simple()));
+        let lock = Lock::of(&folder)?;
+        make(&folder)?;
+        Ok(Self { folder, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// A file without a name in the folder, which is made again if it is gone.
+    pub(crate) fn file(&self) -> io::Result<File> {
+        match tempfile::tempfile_in(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make_again()?;
+                tempfile::tempfile_in(&self.folder)
             }
-            // Where nothing can be locked, nothing is known of others either.
-            Err(_) => new,
-        };
-        // What is spilled is nobody else's to read.
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self { folder, lock_file, _lock: lock })
+            made => made,
+        }
+    }
+
+    fn make_again(&self) -> io::Result<()> {
+        let mut lock = self.lock.lock();
+        let Some(locked) = lock.as_ref() else { return Err(io::Error::other("the engine is closed")) };
+        tracing::warn!(folder = %self.folder.display(), "somebody removed the folder that queries spill into; it is made again");
+        if let Some(parent) = self.folder.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        if !locked.path.exists() {
+            *lock = Some(Lock::of(&self.folder)?);
+        }
+        match make(&self.folder) {
+            // Another query was first.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -72,8 +96,38 @@ impl SpillFolder {
 
     /// Removes the folder and what is in it; what cannot be removed now is left to whoever starts next.
     pub(crate) fn remove(&self) {
-        remove(&self.folder, &self.lock_file);
+        if let Some(lock) = self.lock.lock().take() {
+            remove(&self.folder, &lock.path);
+        }
     }
+}
+
+impl Lock {
+    fn of(folder: &Path) -> io::Result<Self> {
+        let (new, locked) = (beside(folder, NEW), beside(folder, LOCK));
+        let file = File::create_new(&new)?;
+        let path = match file.try_lock() {
+            Ok(()) => {
+                // Nobody sees it by this name before it is locked.
+                std::fs::rename(&new, &locked)?;
+                locked
+            }
+            // Where nothing can be locked, nothing is known of others either.
+            Err(_) => new,
+        };
+        Ok(Self { path, _file: file })
+    }
+}
+
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// What is spilled is nobody else's to read.
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
 }
 
 impl Drop for SpillFolder {

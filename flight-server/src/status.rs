@@ -8,6 +8,7 @@ mod query;
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use arrow::error::ArrowError;
 use arrow_flight::error::FlightError;
@@ -123,6 +124,11 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::Parameter { .. } => (Code::InvalidArgument, "22023"),
         Error::Limit { .. } => (Code::ResourceExhausted, "53400"),
         Error::MemoryLimit { .. } => (Code::ResourceExhausted, "53200"),
+        Error::SpillLimit { .. } => (Code::ResourceExhausted, "53200"),
+        Error::SpillFailed { source, .. } => match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Code::ResourceExhausted, "53100"),
+            _ => (Code::Unavailable, "58030"),
+        },
         Error::Overloaded { .. } => (Code::Unavailable, "53300"),
         Error::WorkerLost(_) | Error::CredentialsEnded { .. } => (Code::Unavailable, "58000"),
         Error::NoWorkers(_) => (Code::Unavailable, "57P03"),
@@ -152,6 +158,7 @@ fn classify_catalog(error: &polynya_catalog::Error) -> (Code, &'static str) {
         Catalog::Settings { .. } => (Code::FailedPrecondition, "F0000"),
         Catalog::AccessDenied { .. } => (Code::PermissionDenied, "42501"),
         Catalog::CommitConflict { .. } => (Code::Aborted, "40001"),
+        Catalog::NotCommitted { source, .. } => classify_catalog(source),
         Catalog::CommitUnknown { .. } => (Code::Unknown, "40003"),
         Catalog::Unavailable { .. } => (Code::Unavailable, "08006"),
         Catalog::FileNotFound { .. } | Catalog::Malformed { .. } => (Code::DataLoss, "58030"),

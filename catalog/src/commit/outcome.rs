@@ -31,6 +31,7 @@ pub(super) fn of(answer: Result<Table>) -> Outcome {
             error @ (Error::AccessDenied { .. }
             | Error::Invalid { .. }
             | Error::NamespaceNotFound { .. }
+            | Error::NotCommitted { .. }
             | Error::Settings { .. }
             | Error::TableExists { .. }
             | Error::TableNotFound { .. }

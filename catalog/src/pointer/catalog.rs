@@ -111,11 +111,21 @@ impl<P: Pointers> PointerCatalog<P> {
         }
     }
 
+    /// Writes a metadata file that no pointer names yet. What was written of one that failed is removed.
+    async fn write_metadata(&self, location: &str, metadata: &TableMetadataRef) -> Result<()> {
+        let written = metadata_file::write(&self.storage, location, metadata).await;
+        if written.is_err() {
+            // The store may have it, though it said otherwise.
+            self.discard(location).await;
+        }
+        written
+    }
+
     /// Writes a first metadata file and adds the name.
     async fn add(&self, ident: &TableIdent, metadata: TableMetadata) -> Result<Table> {
         let location = metadata_file::first_location(&metadata)?;
         let metadata = Arc::new(metadata);
-        metadata_file::write(&self.storage, &location, &metadata).await?;
+        self.write_metadata(&location, &metadata).await?;
         match self.pointers.add(ident, &location).await {
             Ok(true) => {
                 self.cache.insert_table_metadata(&self.storage, &location, Arc::clone(&metadata)).await;
@@ -252,15 +262,17 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<Table> {
-        let from = self.pointers.get(table).await?.ok_or_else(|| self.no_table(table))?;
-        let current = self.cache.table_metadata(&self.storage, &from).await?;
+        // Nothing is changed before the pointer is: whatever fails until then leaves the table as it was.
+        let certain = |error| not_committed(table, error);
+        let from = self.pointers.get(table).await.map_err(certain)?.ok_or_else(|| self.no_table(table))?;
+        let current = self.cache.table_metadata(&self.storage, &from).await.map_err(certain)?;
         update::check(table, &current, &requirements)?;
         let Some(next) = update::apply(table, &current, &from, updates)? else {
             return Ok(self.table(table, from, current));
         };
         let to = metadata_file::next_location(&from, &next.metadata)?;
         let metadata = Arc::new(next.metadata);
-        metadata_file::write(&self.storage, &to, &metadata).await?;
+        self.write_metadata(&to, &metadata).await.map_err(certain)?;
         match self.pointers.swap(table, &from, &to).await {
             Ok(true) => {
                 self.cache.insert_table_metadata(&self.storage, &to, Arc::clone(&metadata)).await;
@@ -278,8 +290,20 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
             Err(error @ Error::CommitUnknown { .. }) => Err(error),
             Err(error) => {
                 self.discard(&to).await;
-                Err(error)
+                Err(not_committed(table, error))
             }
         }
+    }
+}
+
+/// An error from before a commit could take effect. What says that by itself stays as it is.
+fn not_committed(table: &TableIdent, error: Error) -> Error {
+    match error {
+        error @ (Error::Unavailable { .. }
+        | Error::FileNotFound { .. }
+        | Error::BucketNotFound { .. }
+        | Error::Malformed { .. }
+        | Error::Internal(_)) => Error::NotCommitted { table: table.to_string(), source: Box::new(error) },
+        other => other,
     }
 }

@@ -5,6 +5,7 @@
 //! not known here arrives as its text. A panic arrives as what a user is told of one.
 
 use std::error::Error as StdError;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use datafusion::arrow::error::ArrowError;
@@ -21,6 +22,8 @@ enum Told {
     // ---- Ours.
     DamagedFile { location: String, reason: String },
     MemoryLimit { limit_bytes: u64, message: String },
+    SpillLimit { limit_bytes: u64, folder: String },
+    SpillFailed { folder: String, is_full: bool, source: String },
     Unsupported { what: String, feature: String },
     Settings { setting: String, message: String },
     Data(String),
@@ -35,6 +38,7 @@ enum Told {
     Unavailable { service: String, action: String, source: String },
     BucketNotFound { bucket: String, service: String },
     FileNotFound(String),
+    Malformed { location: String, kind: String, source: String },
     Store(String),
     // ---- DataFusion's.
     Exhausted(String),
@@ -103,7 +107,7 @@ fn told(error: &DataFusionError) -> Told {
             other => Told::Parquet(told_text(other)),
         },
         Df::ArrowError(error, _) => of_arrow(error),
-        Df::IoError(error) => Told::Io(error.to_string()),
+        Df::IoError(error) => of_io(error),
         Df::ObjectStore(error) => Told::Io(causes(error.as_ref())),
         other => Told::Other(other.message().into_owned()),
     }
@@ -137,6 +141,14 @@ fn of_ours(error: &Error) -> Told {
         Error::MemoryLimit { limit_bytes, message } => {
             Told::MemoryLimit { limit_bytes: *limit_bytes, message: message.clone() }
         }
+        Error::SpillLimit { limit_bytes, folder } => {
+            Told::SpillLimit { limit_bytes: *limit_bytes, folder: folder.clone() }
+        }
+        Error::SpillFailed { folder, source } => Told::SpillFailed {
+            folder: folder.clone(),
+            is_full: matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+            source: source.to_string(),
+        },
         Error::Unsupported { what, feature } => Told::Unsupported { what: what.clone(), feature: feature.clone() },
         Error::Settings { setting, message } => Told::Settings { setting: setting.clone(), message: message.clone() },
         Error::Data(message) => Told::Data(message.clone()),
@@ -168,6 +180,9 @@ fn of_catalog(error: &CatalogError) -> Told {
             Told::BucketNotFound { bucket: bucket.clone(), service: service.clone() }
         }
         CatalogError::FileNotFound { location } => Told::FileNotFound(location.clone()),
+        CatalogError::Malformed { location, kind, source } => {
+            Told::Malformed { location: location.clone(), kind: (*kind).to_owned(), source: causes(source.as_ref()) }
+        }
         CatalogError::Settings { setting, message } => {
             Told::Settings { setting: setting.clone(), message: message.clone() }
         }
@@ -178,9 +193,19 @@ fn of_catalog(error: &CatalogError) -> Told {
     }
 }
 
+/// An error of ours that travels as one of I/O: of a file that was spilled.
+fn ours_within(error: &std::io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref::<Error>()
+}
+
+fn of_io(error: &std::io::Error) -> Told {
+    ours_within(error).map_or_else(|| Told::Io(error.to_string()), of_ours)
+}
+
 fn of_arrow(error: &ArrowError) -> Told {
     let (kind, text) = match error {
         ArrowError::ExternalError(source) => return of_external(source.as_ref()),
+        ArrowError::IoError(_, source) if ours_within(source).is_some() => return of_io(source),
         ArrowError::DivideByZero => (Arrow::DivideByZero, String::new()),
         ArrowError::ArithmeticOverflow(text) => (Arrow::Overflow, text.clone()),
         ArrowError::CastError(text) => (Arrow::Cast, text.clone()),
@@ -200,6 +225,11 @@ impl From<Told> for DataFusionError {
         let ours = match told {
             Told::DamagedFile { location, reason } => Error::DamagedFile { location, reason },
             Told::MemoryLimit { limit_bytes, message } => Error::MemoryLimit { limit_bytes, message },
+            Told::SpillLimit { limit_bytes, folder } => Error::SpillLimit { limit_bytes, folder },
+            Told::SpillFailed { folder, is_full, source } => {
+                let kind = if is_full { ErrorKind::StorageFull } else { ErrorKind::Other };
+                Error::SpillFailed { folder, source: std::io::Error::new(kind, source) }
+            }
             Told::Unsupported { what, feature } => Error::Unsupported { what, feature },
             Told::Settings { setting, message } => Error::Settings { setting, message },
             Told::Data(message) => Error::Data(message),
@@ -218,6 +248,11 @@ impl From<Told> for DataFusionError {
             }
             Told::BucketNotFound { bucket, service } => CatalogError::BucketNotFound { bucket, service }.into(),
             Told::FileNotFound(location) => CatalogError::FileNotFound { location }.into(),
+            Told::Malformed { location, kind, source } => {
+                let known = ["metadata file", "manifest list", "manifest", "file of its recorded size"];
+                let kind = known.into_iter().find(|known| *known == kind).unwrap_or("file");
+                CatalogError::Malformed { location, kind, source: source.into() }.into()
+            }
             Told::Store(message) => Error::Internal(message),
             Told::Exhausted(message) => return Self::ResourcesExhausted(message),
             Told::Execution(message) => return Self::Execution(message),
@@ -302,6 +337,12 @@ mod tests {
         };
         let made: Vec<fn() -> DataFusionError> = vec![
             || Error::DamagedFile { location: "s3://b/f".to_owned(), reason: "it is short".to_owned() }.into(),
+            || Error::SpillLimit { limit_bytes: 9, folder: "/spill".to_owned() }.into(),
+            || {
+                let source = std::io::Error::new(ErrorKind::StorageFull, "no space left on device");
+                let full = Error::SpillFailed { folder: "/spill".to_owned(), source };
+                DataFusionError::IoError(std::io::Error::other(full))
+            },
             || Error::Data("too long".to_owned()).into(),
             || Error::Cancelled.into(),
             || Error::Timeout(Duration::from_millis(1500)).into(),
