@@ -30,4 +30,7 @@ pub use open::open_catalog;
 pub use own_task::own_task;
 pub use settings::{CatalogSettings, CatalogType};
 pub use sql::{ControlChange, ControlDatabase};
-pub use storage::{ReadFailure, ReadFailureKind, RequestCounts, RequestMeter, Storage, is_placement};
+pub use storage::{
+    Arrived, Health, Progress, ReadFailure, ReadFailureKind, RequestCounts, RequestMeter, Storage, Tries, Turn,
+    is_placement,
+};

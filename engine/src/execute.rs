@@ -5,6 +5,7 @@
 //! with sort-merge joins, which spill; the tables stay pinned, so the answer is the same. If that is not enough, others have
 //! the memory: it waits until fewer of them run.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -24,9 +25,11 @@ use crate::functions::interruptible;
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
-use crate::scan::{IcebergSource, ScanCodec, bytes_to_read};
+use crate::scan::{IcebergSource, ScanCodec, bytes_to_read, damaged_file};
 use crate::{Engine, Error, Result, panics};
 
+/// Files that may come damaged, one after the other, before a query is given up.
+const DAMAGED_FILES_MAX: usize = 8;
 /// Batches that are made before they are asked for.
 const BATCHES_AHEAD: usize = 1;
 
@@ -122,19 +125,27 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
 }
 
 impl Place {
-    /// Runs to the first batch. A query that ran out of memory beside others gives its slots back, and runs again with
-    /// more of them.
+    /// Runs to the first batch. A query that met a damaged file runs once more for each of them. One that ran out of memory beside others gives
+    /// its slots back, and runs again with more of them.
     async fn start(
         &self,
         mut planned: Planned,
         query: &Arc<QueryContext>,
         mut slots: Option<Slots>,
     ) -> Result<(Batches, Option<Slots>), DataFusionError> {
+        let mut reread: HashSet<String> = HashSet::new();
         loop {
             let failure = match self.attempt(&planned, query).await {
                 Ok(batches) => return Ok((batches, slots)),
                 Err(failure) => failure,
             };
+            let damaged = damaged_file(&failure).filter(|_| reread.len() < DAMAGED_FILES_MAX).map(str::to_owned);
+            if damaged.is_some_and(|file| reread.insert(file)) {
+                // Whoever read it has forgotten it. What came of the store may have been damaged, and not the file.
+                tracing::info!(query_id = query.id(), error = %failure, "a data file is damaged: running again");
+                planned.physical = planned.state.create_physical_plan(&planned.logical).await?;
+                continue;
+            }
             let more = slots.as_ref().and_then(Slots::more).filter(|_| is_out_of_memory(&failure));
             let Some(more) = more else { return Err(failure) };
             tracing::info!(query_id = query.id(), more, "out of memory: running again when fewer others run");

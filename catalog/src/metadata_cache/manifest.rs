@@ -22,7 +22,13 @@ const KIND: &str = "manifest";
 /// [`Storage::read`].
 pub async fn read_manifest(storage: &Arc<Storage>, file: &ManifestFile) -> Result<Manifest> {
     let bytes = storage.read(&file.manifest_path).await?;
-    decode_manifest(bytes, file).await
+    match decode_manifest(bytes, file).await {
+        Err(error @ Error::Malformed { .. }) => {
+            tracing::warn!(location = file.manifest_path, %error, "a manifest is damaged; it is read once more");
+            decode_manifest(storage.read(&file.manifest_path).await?, file).await
+        }
+        decoded => decoded,
+    }
 }
 
 /// The manifest that a file's bytes are; see [`read_manifest`].

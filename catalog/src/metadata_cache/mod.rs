@@ -13,6 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use iceberg::spec::{ManifestList, Snapshot, TableMetadata, TableMetadataRef};
 use moka::future::Cache;
 
@@ -134,8 +135,7 @@ impl MetadataCache {
 
 /// A metadata file, and the length of its JSON in bytes. Not cached.
 pub(crate) async fn read_table_metadata(storage: &Arc<Storage>, location: &str) -> Result<(TableMetadata, usize)> {
-    let bytes = storage.read(location).await?;
-    decode(location, "metadata file", move |location| {
+    read_decoded(storage, location, "metadata file", |location, bytes| {
         let json = decompress::metadata_json(location, bytes)?;
         let metadata = parse_metadata(location, &json)?;
         Ok((metadata, json.len()))
@@ -164,13 +164,12 @@ fn unread_manifest_list(
     }
     let (storage, version) = (Arc::clone(storage), metadata.format_version());
     Ok(async move {
-        let bytes = storage.read(&location).await?;
-        decode(&location, "manifest list", move |location| {
+        let parse = move |location: &str, bytes| {
             let bytes = avro::bounded(location, "manifest list", bytes)?;
             ManifestList::parse_with_version(&bytes, version)
                 .map_err(|error| malformed(location, "manifest list", error))
-        })
-        .await
+        };
+        read_decoded(&storage, &location, "manifest list", parse).await
     })
 }
 
@@ -188,6 +187,24 @@ fn parse_metadata(location: &str, json: &[u8]) -> Result<TableMetadata> {
         },
         _ => malformed(location, "metadata file", error),
     })
+}
+
+/// Reads a file and decodes it. One that cannot be decoded is read once more: the answer may have been bad, not the file.
+async fn read_decoded<T: Send + 'static>(
+    storage: &Arc<Storage>,
+    location: &str,
+    kind: &'static str,
+    work: impl Fn(&str, Bytes) -> Result<T> + Clone + Send + 'static,
+) -> Result<T> {
+    let (bytes, first) = (storage.read(location).await?, work.clone());
+    match decode(location, kind, move |location| first(location, bytes)).await {
+        Err(error @ Error::Malformed { .. }) => {
+            tracing::warn!(location, %error, "a file of metadata is damaged; it is read once more");
+            let bytes = storage.read(location).await?;
+            decode(location, kind, move |location| work(location, bytes)).await
+        }
+        decoded => decoded,
+    }
 }
 
 /// Decodes on a thread that may block. A decoder that panics on odd bytes has found a malformed file.

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use object_store::ObjectStore;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::{ObjectStore, RetryConfig};
 
 use crate::{Error, Result};
 
-use super::http::{ClientPool, client_options, is_plain_http};
+use super::Retries;
+use super::http::{self, ClientPool, client_options, is_plain_http};
 use super::properties::Properties;
 use super::renewal::{AzureSignature, Renewed};
 
@@ -20,7 +21,7 @@ pub(super) fn open(
     properties: &Properties,
     renewed: Option<&Renewed>,
     clients: &ClientPool,
-    retry: RetryConfig,
+    retries: Retries,
     container: &str,
     host: Option<&str>,
 ) -> Result<Arc<dyn ObjectStore>> {
@@ -40,8 +41,8 @@ pub(super) fn open(
     let mut builder = builder
         .with_account(account)
         .with_container_name(container)
-        .with_client_options(client_options(properties, "adls", plain_http)?)
-        .with_retry(retry)
+        .with_client_options(client_options(properties, "adls", plain_http, retries)?)
+        .with_retry(http::retries(retries))
         .with_http_connector(clients.clone());
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint.to_string());

@@ -13,6 +13,8 @@ pub(super) struct Request<'a> {
     pub(super) parts: &'a Location,
     pub(super) verb: &'static str,
     pub(super) secrets: &'a [String],
+    /// The bucket's region, if the answer told it.
+    pub(super) region: Option<String>,
 }
 
 impl Request<'_> {
@@ -20,6 +22,9 @@ impl Request<'_> {
         let said = chain_text(&error);
         if names_missing_bucket(&said) {
             return missing_bucket(self.parts);
+        }
+        if let Some(error) = wrong_region(self.parts, self.region.as_deref(), &said) {
+            return error;
         }
         let action = format!("{} {}", self.verb, shown(self.location));
         match error {
@@ -30,6 +35,10 @@ impl Request<'_> {
             }
             object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
                 Error::Unsupported { what: service(self.parts).to_string(), feature: action }
+            }
+            other if names_ended_credentials(&said) => {
+                let service = format!("{} {}", service(self.parts), self.parts.bucket);
+                Error::AccessDenied { service, action, source: Some(clean(other, &said, self.secrets)) }
             }
             other => {
                 let service = format!("{} {}", service(self.parts), self.parts.bucket).trim_end().to_string();
@@ -54,7 +63,31 @@ fn names_missing_bucket(said: &str) -> bool {
     ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"].iter().any(|code| said.contains(code))
 }
 
-fn chain_text(error: &dyn std::error::Error) -> String {
+/// S3 says 400 of a token that has ended, or is not one.
+fn names_ended_credentials(said: &str) -> bool {
+    ["<Code>ExpiredToken", "<Code>InvalidToken", "<Code>TokenRefreshRequired"].iter().any(|code| said.contains(code))
+}
+
+/// The setting to change, if S3 says that the bucket is in another region than it was asked in.
+fn wrong_region(parts: &Location, region: Option<&str>, said: &str) -> Option<Error> {
+    let is_elsewhere = said.contains("<Code>AuthorizationHeaderMalformed") && said.contains("region")
+        || said.contains("<Code>PermanentRedirect")
+        || said.contains("incorrectly configured region");
+    if parts.scheme != Scheme::S3 || !is_elsewhere {
+        return None;
+    }
+    let quoted =
+        |text: &str| text.split_once('\'').and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name.to_owned());
+    let is_name = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let expected = said.split_once("expecting ").and_then(|(_, rest)| quoted(rest)).or(region.map(str::to_owned));
+    let message = match expected.filter(is_name) {
+        Some(region) => format!("bucket {} is in region {region}; set it", parts.bucket),
+        None => format!("bucket {} is in another region; set the one that it is in", parts.bucket),
+    };
+    Some(Error::Settings { setting: "s3.region".to_owned(), message })
+}
+
+pub(super) fn chain_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -114,47 +147,16 @@ pub(super) fn other_size(location: &str, wanted: u64, got: u64) -> Error {
     malformed(location, format!("the manifest says {wanted} bytes, the object has {got}"))
 }
 
-/// Why one read request failed, and what may be done about it.
-#[derive(Debug)]
-pub struct ReadFailure {
-    /// Whether to ask again.
-    pub kind: ReadFailureKind,
-    /// The error, if nobody asks again.
-    pub error: Error,
+/// An object does not have the checksum that the store says.
+pub(super) fn other_checksum(location: &str, name: &str) -> Error {
+    malformed(location, format!("its bytes do not have the checksum that the store says ({name})"))
 }
 
-/// What a failed read request means for the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadFailureKind {
-    /// The store asks for fewer requests (429, 503 SlowDown).
-    Throttled,
-    /// Another request may do better: a server error, a broken or short answer, a timeout.
-    Transient,
-    /// No request will do better.
-    Permanent,
-}
-
-impl ReadFailure {
-    /// A request that was given up after this time.
-    pub fn timeout(location: &str, after: std::time::Duration) -> Self {
-        let source = Blanked(format!("no complete answer within {:.0} s", after.as_secs_f64()));
-        let action = format!("read {}", shown(location));
-        Self::transient(Error::Unavailable { service: "the store".to_owned(), action, source: Box::new(source) })
-    }
-
-    pub(super) fn transient(error: Error) -> Self {
-        Self { kind: ReadFailureKind::Transient, error }
-    }
-
-    pub(super) fn permanent(error: Error) -> Self {
-        Self { kind: ReadFailureKind::Permanent, error }
-    }
-}
-
-/// Whether a store said 429 or 503, or S3's code for them.
-pub(super) fn asks_to_slow_down(error: &object_store::Error) -> bool {
-    let said = chain_text(error);
-    ["SlowDown", "503 Service Unavailable", "429 Too Many Requests"].iter().any(|code| said.contains(code))
+/// A request that brought nothing more for this long.
+pub(super) fn stalled(parts: &Location, location: &str, after: std::time::Duration, bytes: u64) -> Error {
+    let source = Box::new(Blanked(format!("nothing came for {:.0} s, after {bytes} bytes", after.as_secs_f64())));
+    let service = format!("{} {}", service(parts), parts.bucket).trim_end().to_string();
+    Error::Unavailable { service, action: format!("read {}", shown(location)), source }
 }
 
 /// Recognises the ways in which stores say that a range starts after the end of its object.
@@ -168,7 +170,7 @@ pub(super) fn past_end(error: Error, location: &str, range: &std::ops::Range<u64
     error
 }
 
-fn malformed(location: &str, found: String) -> Error {
+pub(super) fn malformed(location: &str, found: String) -> Error {
     Error::Malformed {
         location: shown(location).to_string(),
         kind: "file of its recorded size",

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
-use object_store::{ObjectStore, RetryConfig, StaticCredentialProvider};
+use object_store::{ObjectStore, StaticCredentialProvider};
 
 use crate::{Error, Result};
 
-use super::http::{ClientPool, client_options, is_plain_http};
+use super::Retries;
+use super::http::{self, ClientPool, client_options, is_plain_http};
 use super::properties::Properties;
 use super::renewal::{GcsCredentials, Renewed};
 
@@ -21,15 +22,15 @@ pub(super) fn open(
     properties: &Properties,
     renewed: Option<&Renewed>,
     clients: &ClientPool,
-    retry: RetryConfig,
+    retries: Retries,
     bucket: &str,
 ) -> Result<Arc<dyn ObjectStore>> {
     let endpoint = endpoint(properties);
     let plain_http = endpoint.is_some_and(is_plain_http);
     let mut builder = credentials(properties)?
         .with_bucket_name(bucket)
-        .with_client_options(client_options(properties, "gcs", plain_http)?)
-        .with_retry(retry)
+        .with_client_options(client_options(properties, "gcs", plain_http, retries)?)
+        .with_retry(http::retries(retries))
         .with_http_connector(clients.clone());
     if let Some(renewed) = renewed.filter(|_| properties.get(&["gcs.oauth2.token"]).is_some()) {
         builder = builder.with_credentials(Arc::new(GcsCredentials(renewed.clone())));

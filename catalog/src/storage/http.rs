@@ -11,40 +11,45 @@ use parking_lot::Mutex;
 
 use crate::Result;
 
+use super::Retries;
+use super::head::TellsHeads;
 use super::properties::Properties;
 
 /// Time to connect, in seconds, unless `s3.connect-timeout` (or `gcs.`, `adls.`) says otherwise.
 const CONNECT_TIMEOUT_SECONDS: f64 = 5.0;
-/// Time for one request and its answer, in seconds, unless `s3.request-timeout` says otherwise.
+/// Time for a request that writes and its answer, in seconds, unless `s3.request-timeout` says otherwise.
 const REQUEST_TIMEOUT_SECONDS: f64 = 30.0;
 
-/// Client options from `<prefix>.connect-timeout` and `<prefix>.request-timeout`, in seconds as PyIceberg reads them.
-pub(super) fn client_options(properties: &Properties, prefix: &str, allow_http: bool) -> Result<ClientOptions> {
+/// Client options from `<prefix>.connect-timeout` and `<prefix>.request-timeout`, in seconds as PyIceberg reads them. Reads may
+/// take as long as something comes, so they have no limit here: see [`super::read`].
+pub(super) fn client_options(
+    properties: &Properties,
+    prefix: &str,
+    allow_http: bool,
+    retries: Retries,
+) -> Result<ClientOptions> {
     let connect = properties.seconds(&format!("{prefix}.connect-timeout"))?.unwrap_or(CONNECT_TIMEOUT_SECONDS);
     let request = properties.seconds(&format!("{prefix}.request-timeout"))?.unwrap_or(REQUEST_TIMEOUT_SECONDS);
-    Ok(ClientOptions::new()
+    let options = ClientOptions::new()
         .with_allow_http(allow_http)
         .with_connect_timeout(Duration::from_secs_f64(connect))
-        .with_timeout(Duration::from_secs_f64(request))
-        .with_pool_idle_timeout(Duration::from_secs(60)))
+        .with_pool_idle_timeout(Duration::from_secs(60));
+    Ok(match retries {
+        Retries::Inside => options.with_timeout(Duration::from_secs_f64(request)),
+        Retries::Outside => options.with_timeout_disabled(),
+    })
 }
 
-/// Few retries: for answers that say "slow down" and for connections that drop, not for services that are gone.
-pub(super) fn retries() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(2),
-            base: 2.0,
-        },
-        max_retries: 4,
-        retry_timeout: Duration::from_secs(8),
-    }
-}
-
-/// No retries at all: the caller retries, hedges and counts for itself.
-pub(super) fn no_retries() -> RetryConfig {
-    RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..retries() }
+/// How often `object_store` tries again.
+pub(super) fn retries(retries: Retries) -> RetryConfig {
+    let (max_retries, retry_timeout) = match retries {
+        // Few: for answers that say "slow down" and for connections that drop, not for services that are gone.
+        Retries::Inside => (4, Duration::from_secs(8)),
+        Retries::Outside => (0, Duration::ZERO),
+    };
+    let backoff =
+        BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(2), base: 2.0 };
+    RetryConfig { backoff, max_retries, retry_timeout }
 }
 
 /// Whether an endpoint asks for plain HTTP.
@@ -69,7 +74,7 @@ impl HttpConnector for ClientPool {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = ReqwestConnector::default().connect(options)?;
+        let client = HttpClient::new(TellsHeads(ReqwestConnector::default().connect(options)?));
         clients.insert(key, client.clone());
         Ok(client)
     }

@@ -23,6 +23,18 @@ pub(super) enum Scheme {
     Memory,
 }
 
+impl Scheme {
+    /// How the names of the store's properties begin; `None` for what is on this machine.
+    pub(super) fn property_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::S3 => Some("s3"),
+            Self::Gcs => Some("gcs"),
+            Self::Azure => Some("adls"),
+            Self::File | Self::Memory => None,
+        }
+    }
+}
+
 /// A location in parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Location {

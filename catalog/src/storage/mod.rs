@@ -6,9 +6,11 @@
 //! [`Storage::file_io`].
 
 mod azure;
+mod checksum;
 mod failure;
 mod file_io;
 mod gcs;
+mod head;
 mod http;
 mod local;
 mod location;
@@ -16,14 +18,16 @@ mod meter;
 mod metered;
 mod placement;
 mod properties;
+mod read;
+mod read_failure;
 mod renewal;
+mod retry;
 mod s3;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +36,12 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 use parking_lot::Mutex;
 
 use crate::{Error, Result};
 
 use self::failure::Request;
-pub use self::failure::{ReadFailure, ReadFailureKind};
 use self::http::ClientPool;
 use self::local::Confinement;
 use self::location::{Location, Scheme};
@@ -47,8 +50,11 @@ use self::metered::Metered;
 pub use self::placement::is_placement;
 pub(crate) use self::placement::{check_namespace, check_table, overlap};
 use self::properties::Properties;
+pub use self::read::Arrived;
+pub use self::read_failure::{Progress, ReadFailure, ReadFailureKind};
 pub(crate) use self::renewal::CredentialSource;
 use self::renewal::Renewed;
+pub use self::retry::{Health, Tries, Turn};
 
 /// Deletions under way at once.
 const DELETE_CONCURRENCY: usize = 8;
@@ -77,6 +83,7 @@ struct Kept {
     /// Sets this memory apart from that of other storages.
     memory_id: uuid::Uuid,
     clients: ClientPool,
+    healths: Arc<Mutex<HashMap<String, Arc<Health>>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -90,9 +97,9 @@ struct StoreKey {
 /// Who tries a request again that failed for a reason that may pass.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Retries {
-    /// `object_store`, a few times.
+    /// `object_store`, a few times: what writes, lists and deletes.
     Inside,
-    /// Nobody below: the caller does.
+    /// Nobody below: reads, as [`retry`] says.
     Outside,
 }
 
@@ -105,8 +112,12 @@ impl Storage {
     /// `Settings` for a `warehouse` that is a local path but not an absolute folder. Other properties are read when the
     /// store that they configure is first used.
     pub fn new(properties: &HashMap<String, String>) -> Result<Arc<Self>> {
-        let kept =
-            Kept { memory: Arc::new(InMemory::new()), memory_id: uuid::Uuid::new_v4(), clients: ClientPool::default() };
+        let kept = Kept {
+            memory: Arc::new(InMemory::new()),
+            memory_id: uuid::Uuid::new_v4(),
+            clients: ClientPool::default(),
+            healths: Arc::default(),
+        };
         let total = Arc::new(RequestMeter::default());
         Self::open(Properties::new(properties.clone()), None, kept, Arc::from(vec![total]))
     }
@@ -212,56 +223,6 @@ impl Storage {
         Ok(format!("{service} {location}"))
     }
 
-    /// A whole object.
-    ///
-    /// # Errors
-    /// `FileNotFound`, `BucketNotFound`, `AccessDenied`, or `Unavailable`; each names the location or bucket.
-    pub async fn read(&self, location: &str) -> Result<Bytes> {
-        let object = self.object(location)?;
-        let result = object.explain("read", object.store.get_opts(object.key(), GetOptions::default()).await)?;
-        let size = result.meta.size;
-        let bytes = object.explain("read", result.bytes().await)?;
-        exact(location, bytes, size)
-    }
-
-    /// Some bytes of an object: exactly those asked for, or an error.
-    ///
-    /// # Errors
-    /// As [`Storage::read`]; `Malformed` if the object ends before the range does.
-    pub async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Bytes> {
-        if range.end <= range.start {
-            return Ok(Bytes::new());
-        }
-        let object = self.object(location)?;
-        let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
-        let result = object.explain("read", object.store.get_opts(object.key(), options).await);
-        let result = result.map_err(|error| failure::past_end(error, location, &range))?;
-        let bytes = object.explain("read", result.bytes().await)?;
-        exact(location, bytes, range.end - range.start)
-    }
-
-    /// Some bytes of an immutable object of known size, in exactly one request: no retry below, the answer's status,
-    /// Content-Range, length and the object's size are checked.
-    ///
-    /// # Errors
-    /// Says whether another request may do better.
-    pub async fn read_range_once(
-        &self,
-        location: &str,
-        range: Range<u64>,
-        size_bytes: u64,
-    ) -> std::result::Result<Bytes, ReadFailure> {
-        let object = self.object_with(location, Retries::Outside).map_err(ReadFailure::permanent)?;
-        let options = GetOptions { range: Some(range.clone().into()), ..GetOptions::default() };
-        let got =
-            object.store.get_opts(object.key(), options).await.map_err(|error| object.read_failure(error, &range))?;
-        if got.meta.size != size_bytes {
-            return Err(ReadFailure::permanent(failure::other_size(location, size_bytes, got.meta.size)));
-        }
-        let bytes = got.bytes().await.map_err(|error| object.read_failure(error, &range))?;
-        exact(location, bytes, range.end - range.start).map_err(ReadFailure::transient)
-    }
-
     /// Names the service and bucket of a location: what shares a limit of requests.
     ///
     /// # Errors
@@ -271,6 +232,15 @@ impl Storage {
         let file = self.cache_key(location)?;
         let service = file.split(' ').next().unwrap_or_default();
         Ok(format!("{service} {} {}", failure::service(&parts), parts.bucket))
+    }
+
+    /// What is known of a location's store by the answers to reads of it.
+    ///
+    /// # Errors
+    /// As [`Storage::resolve`].
+    pub fn health(&self, location: &str) -> Result<Arc<Health>> {
+        let name = self.store_name(location)?;
+        Ok(Arc::clone(self.opened.kept.healths.lock().entry(name).or_default()))
     }
 
     /// Writes an object, whole; replaces it if it exists.
@@ -384,18 +354,13 @@ impl Object<'_> {
     }
 
     fn error(&self, verb: &'static str, error: object_store::Error) -> Error {
-        let secrets = self.opened.secrets();
-        Request { location: self.location, parts: &self.parts, verb, secrets: &secrets }.error(error)
+        self.error_in(None, verb, error)
     }
 
-    fn read_failure(&self, error: object_store::Error, range: &Range<u64>) -> ReadFailure {
-        let throttled = failure::asks_to_slow_down(&error);
-        let error = failure::past_end(self.error("read", error), self.location, range);
-        match error {
-            error @ Error::Unavailable { .. } if throttled => ReadFailure { kind: ReadFailureKind::Throttled, error },
-            error @ Error::Unavailable { .. } => ReadFailure::transient(error),
-            error => ReadFailure::permanent(error),
-        }
+    /// An error of an answer that told the bucket's region.
+    fn error_in(&self, region: Option<String>, verb: &'static str, error: object_store::Error) -> Error {
+        let secrets = self.opened.secrets();
+        Request { location: self.location, parts: &self.parts, verb, secrets: &secrets, region }.error(error)
     }
 
     fn write_failed(&self, error: object_store::Error) -> Error {
@@ -420,14 +385,10 @@ impl Opened {
 
     fn open_store(&self, parts: &Location, retries: Retries) -> Result<Arc<dyn ObjectStore>> {
         let (properties, renewed, clients) = (&self.properties, self.renewed.as_ref(), &self.kept.clients);
-        let retry = match retries {
-            Retries::Inside => http::retries(),
-            Retries::Outside => http::no_retries(),
-        };
         match parts.scheme {
-            Scheme::S3 => s3::open(properties, renewed, clients, retry, &parts.bucket),
-            Scheme::Gcs => gcs::open(properties, renewed, clients, retry, &parts.bucket),
-            Scheme::Azure => azure::open(properties, renewed, clients, retry, &parts.bucket, parts.host.as_deref()),
+            Scheme::S3 => s3::open(properties, renewed, clients, retries, &parts.bucket),
+            Scheme::Gcs => gcs::open(properties, renewed, clients, retries, &parts.bucket),
+            Scheme::Azure => azure::open(properties, renewed, clients, retries, &parts.bucket, parts.host.as_deref()),
             Scheme::File => Ok(Arc::new(LocalFileSystem::new())),
             Scheme::Memory => Ok(Arc::clone(&self.kept.memory) as Arc<dyn ObjectStore>),
         }
@@ -437,13 +398,5 @@ impl Opened {
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage").field("properties", &self.opened.properties).finish_non_exhaustive()
-    }
-}
-
-/// The bytes, if they are as many as they must be.
-fn exact(location: &str, bytes: Bytes, wanted: u64) -> Result<Bytes> {
-    match bytes.len() as u64 == wanted {
-        true => Ok(bytes),
-        false => Err(failure::cut_short(location, wanted, bytes.len() as u64)),
     }
 }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::{ObjectStore, RetryConfig};
 
 use crate::{Error, Result};
 
-use super::http::{ClientPool, client_options, is_plain_http};
+use super::Retries;
+use super::http::{self, ClientPool, client_options, is_plain_http};
 use super::properties::Properties;
 use super::renewal::{Renewed, S3Credentials};
 
@@ -19,7 +20,7 @@ pub(super) fn open(
     properties: &Properties,
     renewed: Option<&Renewed>,
     clients: &ClientPool,
-    retry: RetryConfig,
+    retries: Retries,
     bucket: &str,
 ) -> Result<Arc<dyn ObjectStore>> {
     if properties.flag(&["s3.remote-signing-enabled"])? == Some(true) {
@@ -29,9 +30,10 @@ pub(super) fn open(
     if let Some(renewed) = renewed.filter(|_| properties.get(&["s3.access-key-id"]).is_some()) {
         builder = builder.with_credentials(Arc::new(S3Credentials(renewed.clone())));
     }
-    let builder = address(builder, properties, bucket)?;
+    let builder = address(builder, properties, retries, bucket)?;
     let builder = encryption(builder, properties)?;
-    let builder = builder.with_bucket_name(bucket).with_retry(retry).with_http_connector(clients.clone());
+    let builder =
+        builder.with_bucket_name(bucket).with_retry(http::retries(retries)).with_http_connector(clients.clone());
     let store = builder.build().map_err(|error| Error::Settings {
         setting: "s3.*".to_string(),
         message: format!("bucket {bucket} cannot be opened: {error}"),
@@ -67,7 +69,12 @@ fn missing(setting: &str, other: &str) -> Error {
     Error::Settings { setting: setting.to_string(), message: format!("it is missing, while {other} is set") }
 }
 
-fn address(builder: AmazonS3Builder, properties: &Properties, bucket: &str) -> Result<AmazonS3Builder> {
+fn address(
+    builder: AmazonS3Builder,
+    properties: &Properties,
+    retries: Retries,
+    bucket: &str,
+) -> Result<AmazonS3Builder> {
     let configured = properties.get(&["s3.region", "client.region"]).map(str::to_string);
     let region =
         configured.or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Region)).or_else(region_of_environment);
@@ -85,7 +92,7 @@ fn address(builder: AmazonS3Builder, properties: &Properties, bucket: &str) -> R
     let plain_http = endpoint.as_deref().is_some_and(is_plain_http);
     let mut builder = builder
         .with_virtual_hosted_style_request(virtual_hosted)
-        .with_client_options(client_options(properties, "s3", plain_http)?);
+        .with_client_options(client_options(properties, "s3", plain_http, retries)?);
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(bucket_endpoint(&endpoint, bucket, virtual_hosted)?);
     }

@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use polynya_catalog::Progress;
+
 /// Time to the first byte until one was measured: S3 within a region.
 const LATENCY_DEFAULT: Duration = Duration::from_millis(30);
 /// Bytes per second of one connection until measured: S3 within a region.
@@ -18,8 +20,11 @@ const MACHINE_USD_PER_SECOND: f64 = 0.20 / 3600.0;
 const NEIGHBOUR_PROBABILITY: f64 = 0.5;
 /// Weight of a new measurement against those before.
 const WEIGHT: f64 = 0.1;
-/// Answers this long tell the bandwidth; shorter ones the latency.
+/// Answers this long tell the bandwidth.
 const BANDWIDTH_SAMPLE_BYTES: u64 = 1 << 20;
+/// So do shorter ones that take long.
+const SLOW_SAMPLE_BYTES: u64 = 64 << 10;
+const SLOW_SAMPLE_TIME: Duration = Duration::from_millis(250);
 const GAP_BYTES_MIN: u64 = 256 << 10;
 const GAP_BYTES_MAX: u64 = 8 << 20;
 
@@ -43,18 +48,32 @@ impl CostModel {
         }
     }
 
-    /// Learns from a request that was answered.
-    pub(crate) fn observe(&self, bytes: u64, elapsed: Duration) {
-        let latency = self.latency().as_secs_f64();
-        if bytes >= BANDWIDTH_SAMPLE_BYTES {
-            let transfer = (elapsed.as_secs_f64() - latency).max(elapsed.as_secs_f64() / 4.0).max(1e-6);
-            let mixed = (1.0 - WEIGHT) * self.bandwidth() + WEIGHT * (bytes as f64 / transfer);
+    /// Learns from what came of a request, whether or not it was all.
+    pub(crate) fn observe(&self, progress: &Progress) {
+        let latency = self.latency();
+        let Some(first_byte) = progress.first_byte else {
+            // Nothing came, so it takes at least as long; how much longer, one request does not tell.
+            if progress.elapsed > latency {
+                self.learn_latency(progress.elapsed.min(latency * 2));
+            }
+            return;
+        };
+        self.learn_latency(first_byte);
+        let coming = progress.elapsed.saturating_sub(progress.quiet);
+        // The first bytes come with the head: never more than a part of the time is theirs.
+        let transfer = coming.saturating_sub(first_byte).max(coming / 4);
+        if progress.bytes >= BANDWIDTH_SAMPLE_BYTES
+            || (progress.bytes >= SLOW_SAMPLE_BYTES && transfer >= SLOW_SAMPLE_TIME)
+        {
+            let measured = progress.bytes as f64 / transfer.as_secs_f64().max(1e-6);
+            let mixed = (1.0 - WEIGHT) * self.bandwidth() + WEIGHT * measured;
             self.bandwidth.store(mixed as u64, Relaxed);
-        } else {
-            let first_byte = (elapsed.as_secs_f64() - bytes as f64 / self.bandwidth()).max(0.0);
-            let mixed = (1.0 - WEIGHT) * latency + WEIGHT * first_byte;
-            self.latency_micros.store((mixed * 1e6) as u64, Relaxed);
         }
+    }
+
+    fn learn_latency(&self, measured: Duration) {
+        let mixed = (1.0 - WEIGHT) * self.latency().as_secs_f64() + WEIGHT * measured.as_secs_f64();
+        self.latency_micros.store((mixed * 1e6) as u64, Relaxed);
     }
 
     /// Time to the first byte.
@@ -91,17 +110,40 @@ impl CostModel {
 mod tests {
     use super::*;
 
+    fn answer(bytes: u64, first_byte: Duration, elapsed: Duration) -> Progress {
+        Progress { first_byte: Some(first_byte), bytes, elapsed, quiet: Duration::ZERO }
+    }
+
     #[test]
     fn the_gap_grows_with_latency_and_price() {
         let near = CostModel::new(4e-7, None);
         let far = CostModel::new(4e-7, None);
         for _ in 0..100 {
-            near.observe(1000, Duration::from_micros(300));
-            far.observe(1000, Duration::from_millis(60));
+            near.observe(&answer(1000, Duration::from_micros(300), Duration::from_micros(310)));
+            far.observe(&answer(1000, Duration::from_millis(60), Duration::from_millis(61)));
         }
         assert!(near.gap_bytes() < far.gap_bytes(), "{} {}", near.gap_bytes(), far.gap_bytes());
         let dear = CostModel::new(4e-5, None);
         assert!(dear.gap_bytes() > CostModel::new(4e-7, None).gap_bytes());
         assert_eq!(CostModel::new(4e-7, Some(7)).gap_bytes(), 7);
+    }
+
+    #[test]
+    fn parts_of_answers_and_requests_without_one_are_learned_from() {
+        let cost = CostModel::new(4e-7, None);
+        let (before, fast) = (cost.latency(), cost.bandwidth());
+        let refused = Progress { elapsed: Duration::from_micros(200), ..Progress::default() };
+        cost.observe(&refused);
+        assert_eq!(cost.latency(), before);
+        let stalled = Progress { elapsed: Duration::from_secs(10), quiet: Duration::from_secs(10), ..refused };
+        cost.observe(&stalled);
+        assert!(cost.latency() > before && cost.latency() <= before * 2, "{:?}", cost.latency());
+        // 400 kB in a second, then nothing for ten.
+        let second = Duration::from_secs(1);
+        let broken = Progress { quiet: second * 10, ..answer(400_000, second / 20, second * 11) };
+        for _ in 0..100 {
+            cost.observe(&broken);
+        }
+        assert!(cost.bandwidth() < fast / 100.0, "{}", cost.bandwidth());
     }
 }

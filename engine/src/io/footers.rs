@@ -17,6 +17,7 @@ use polynya_catalog::own_task;
 
 use super::layout::Layout;
 use super::page::{FileKey, PageKey};
+use super::page_checksums;
 use super::pages::Pages;
 use super::query_io::{CacheMode, DataFile};
 use crate::scan::ColumnMapping;
@@ -56,7 +57,8 @@ impl FooterCache {
         let weigh = |key: &Key, footer: &Arc<Footer>| {
             u32::try_from(key.0.name.len() + footer.metadata.memory_size()).unwrap_or(u32::MAX)
         };
-        Self { footers: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build() }
+        let footers = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).support_invalidation_closures();
+        Self { footers: footers.build() }
     }
 
     /// A file's footer, its columns under the table's names.
@@ -72,11 +74,28 @@ impl FooterCache {
         }
         let _wait = file.io.waits.enter_file("the footer", &file.location, None);
         let (pages, file, mapping) = (pages.clone(), file.clone(), Arc::clone(mapping));
-        let load = async move { load(&pages, &file, &mapping).await };
+        let load = async move {
+            match load(&pages, &file, &mapping).await {
+                // What came may be damaged, and not the file.
+                Err(error) if error.damaged_file().is_some() || matches!(error, Error::Unsupported { .. }) => {
+                    pages.forget(&file);
+                    load(&pages, &file, &mapping).await
+                }
+                loaded => loaded,
+            }
+        };
         // The decoder may wait for a footer that is being read ahead: the read goes on though reading ahead waits for its budget.
         let footers = self.footers.clone();
         let loaded = own_task(async move { footers.try_get_with(key, load).await }).await?;
         loaded.map_err(|error: Arc<Error>| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
+    }
+
+    /// Forgets a file's footer, under whatever names its columns were.
+    pub(crate) fn forget(&self, file: &FileKey) {
+        let file = file.clone();
+        if let Err(error) = self.footers.invalidate_entries_if(move |(known, _), _| *known == file) {
+            tracing::warn!(%error, "a footer could not be forgotten");
+        }
     }
 
     /// Forgets everything.
@@ -91,7 +110,14 @@ async fn load(pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result
     let end = end_of_file(pages, file, columns * row_groups).await?;
     let metadata = Arc::new(decode(&end, file, mapping)?);
     let layout = match file.key.size_bytes {
-        size if size <= WHOLE_FILE_BYTES_MAX => Layout::whole(size),
+        size if size <= WHOLE_FILE_BYTES_MAX => {
+            let layout = Layout::whole_of(size, &metadata);
+            // It came before its footer said where pages begin.
+            if let Some(reason) = page_checksums::damage(layout.headed(&(0..size)), &end, 0) {
+                return Err(damaged(file, reason));
+            }
+            layout
+        }
         _ => Layout::new(&metadata),
     };
     Ok(Arc::new(Footer { metadata, layout }))

@@ -18,12 +18,14 @@ const PIECE_BYTES: u64 = 8 << 20;
 pub(crate) struct Layout {
     /// Sorted by start; they do not overlap.
     pages: Vec<Range<u64>>,
+    /// Ranges that begin with the header of a Parquet page, sorted, each within a page of ours.
+    headed: Vec<Range<u64>>,
 }
 
 impl Layout {
     /// The pages of a file with this footer.
     pub(crate) fn new(footer: &ParquetMetaData) -> Self {
-        let mut pages = Vec::new();
+        let (mut pages, mut headed) = (Vec::new(), Vec::new());
         for (group, metadata) in footer.row_groups().iter().enumerate() {
             for (column, chunk) in metadata.columns().iter().enumerate() {
                 let (start, length) = chunk.byte_range();
@@ -32,22 +34,43 @@ impl Layout {
                     Some(index) => index.page_locations().iter().map(|page| page.offset as u64).collect(),
                     None => (1..length.div_ceil(PIECE_BYTES)).map(|piece| start + piece * PIECE_BYTES).collect(),
                 };
+                let first = pages.len();
                 divide(start..start + length, &starts, if index.is_some() { RUN_BYTES } else { 1 }, &mut pages);
+                // Where in a column chunk a later piece begins, only an index tells.
+                let known = if index.is_some() { pages.len() } else { pages.len().min(first + 1) };
+                headed.extend_from_slice(&pages[first..known]);
             }
         }
         pages.sort_by_key(|page| page.start);
-        Self { pages }
+        headed.sort_by_key(|page| page.start);
+        Self { pages, headed }
     }
 
-    /// A file that is one page.
+    /// A file that is one page, of which nothing is known yet.
     pub(crate) fn whole(size_bytes: u64) -> Self {
-        Self { pages: std::iter::once(0..size_bytes).collect() }
+        Self { pages: std::iter::once(0..size_bytes).collect(), headed: Vec::new() }
+    }
+
+    /// A file that is one page, with this footer.
+    pub(crate) fn whole_of(size_bytes: u64, footer: &ParquetMetaData) -> Self {
+        let chunks = footer.row_groups().iter().flat_map(|group| group.columns());
+        let mut headed: Vec<Range<u64>> =
+            chunks.map(|chunk| chunk.byte_range()).map(|(start, length)| start..start + length).collect();
+        headed.sort_by_key(|chunk| chunk.start);
+        Self { headed, ..Self::whole(size_bytes) }
+    }
+
+    /// The parts of a page that begin with the header of a Parquet page.
+    pub(crate) fn headed(&self, page: &Range<u64>) -> &[Range<u64>] {
+        let first = self.headed.partition_point(|part| part.start < page.start);
+        let length = self.headed[first..].iter().take_while(|part| part.end <= page.end).count();
+        &self.headed[first..first + length]
     }
 
     /// A file of these pages, sorted.
     #[cfg(test)]
     pub(crate) fn of(pages: Vec<Range<u64>>) -> Self {
-        Self { pages }
+        Self { pages, headed: Vec::new() }
     }
 
     /// The pages that cover a range, in order; the range itself where no page does (a bloom filter).
@@ -110,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_range_is_covered_by_its_pages_or_by_itself() {
-        let layout = Layout { pages: vec![4..100, 100..200, 300..400] };
+        let layout = Layout::of(vec![4..100, 100..200, 300..400]);
         assert_eq!(layout.covering(&(50..120)), vec![4..100, 100..200]);
         for alone in [4..100, 150..320, 500..600] {
             assert_eq!(layout.covering(&alone), std::slice::from_ref(&alone));

@@ -22,6 +22,7 @@ mod memory_tier;
 mod meter;
 mod page;
 mod page_cache;
+mod page_checksums;
 mod pages;
 mod peer;
 mod prefetch;

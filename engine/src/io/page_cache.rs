@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use polynya_catalog::own_task;
 
@@ -20,6 +22,10 @@ use super::meter::Tier;
 use super::page::{FileKey, PageKey};
 use super::query_io::CacheMode;
 use crate::Error;
+
+/// How long nobody else is asked for pages of a file that was found damaged, and for how many files that is remembered.
+const DISTRUST: Duration = Duration::from_secs(3600);
+const DISTRUSTED_MAX: u64 = 10_000;
 
 /// A request under way, in a task of its own. It ends early when nobody waits for it any more.
 pub(crate) type Flight = Shared<BoxFuture<'static, Result<Arc<Landed>, Arc<Error>>>>;
@@ -43,6 +49,8 @@ pub(crate) struct PageCache {
     disk: Option<DiskTier>,
     flights: Mutex<Flights>,
     counters: [TierCounters; 2],
+    /// Files that were found damaged here.
+    distrusted: Cache<FileKey, ()>,
 }
 
 #[derive(Default)]
@@ -89,7 +97,8 @@ pub struct TierStats {
 impl PageCache {
     pub(crate) fn new(decoded: DecodedTier, memory: PageTier, disk: Option<DiskTier>) -> Arc<Self> {
         let (decoded, flights) = (Arc::new(decoded), Mutex::default());
-        Arc::new(Self { decoded, memory, disk, flights, counters: Default::default() })
+        let distrusted = Cache::builder().max_capacity(DISTRUSTED_MAX).time_to_live(DISTRUST).build();
+        Arc::new(Self { decoded, memory, disk, flights, counters: Default::default(), distrusted })
     }
 
     /// Columns that need no decoding.
@@ -227,6 +236,21 @@ impl PageCache {
                 self.disk.as_ref().map_or(0, |disk| disk.remove_where(|key| files.contains(&key.file)))
             }
         }
+    }
+
+    /// Forgets a file in which something is damaged, so that not even a restart brings it back.
+    pub(crate) fn forget(&self, file: &FileKey) {
+        self.distrusted.insert(file.clone(), ());
+        self.decoded.remove_file(file);
+        self.memory.remove_file(file);
+        if let Some(disk) = &self.disk {
+            disk.spoil(file);
+        }
+    }
+
+    /// Whether a file was found damaged lately.
+    pub(crate) fn distrusts(&self, file: &FileKey) -> bool {
+        self.distrusted.contains_key(file)
     }
 
     /// Forgets what is in memory; the disk tier stays.

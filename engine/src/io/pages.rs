@@ -14,6 +14,7 @@ use super::layout::Layout;
 use super::meter::Tier;
 use super::page::{FileKey, PageKey};
 use super::page_cache::{Brought, Landed, PageCache};
+use super::page_checksums;
 use super::peer::PeerPages;
 use super::query_io::{CacheMode, DataFile};
 use crate::{Error, Result};
@@ -68,7 +69,7 @@ impl Pages {
     /// Pages that no tier has: from requests under way, from peers, or from the store.
     async fn fetch(&self, file: &DataFile, layout: &Layout, mut absent: Vec<PageKey>, got: &mut Brought) -> Result<()> {
         let mut others_limit = false;
-        let mut peers = file.io.peers.clone();
+        let mut peers = self.peers(file);
         while !absent.is_empty() {
             let store = self.stores.of(file);
             let peers = peers.take();
@@ -79,7 +80,7 @@ impl Pages {
                 let ranges = alone.iter().map(|key| key.start..key.end).collect();
                 let known = |range: &Range<u64>| known(&PageKey::new(&file.key, range));
                 let requests = coalesce::requests(ranges, layout, &store.cost, known);
-                let begin = |request: Request| self.begin(file, &store, request);
+                let begin = |request: Request| self.begin(file, &store, layout, request);
                 requests.into_iter().map(begin).collect()
             });
             for landed in join_all(flights).await {
@@ -112,12 +113,15 @@ impl Pages {
         &self,
         file: &DataFile,
         store: &Arc<StoreState>,
+        layout: &Layout,
         request: Request,
     ) -> (Vec<PageKey>, BoxFuture<'static, Result<Landed>>) {
         let keys: Vec<PageKey> = request.pages.iter().map(|range| PageKey::new(&file.key, range)).collect();
         let (cache, file, store, pages) = (Arc::clone(&self.cache), file.clone(), Arc::clone(store), keys.clone());
+        let headed: Vec<Range<u64>> = request.pages.iter().flat_map(|page| layout.headed(page)).cloned().collect();
         let fetch = async move {
-            let bytes = store.fetch(&file, request.range.clone()).await?;
+            let check = |bytes: &Bytes| page_checksums::damage(&headed, bytes, request.range.start);
+            let bytes = store.fetch(&file, request.range.clone(), &check).await?;
             let mut brought = Brought::with_capacity(pages.len());
             for key in &pages {
                 let at = (key.start - request.range.start) as usize;
@@ -159,17 +163,28 @@ impl Pages {
         (keys, Box::pin(asked))
     }
 
+    /// Forgets what is kept of a file in which something is damaged: it is read from the store from now on.
+    pub(crate) fn forget(&self, file: &DataFile) {
+        tracing::warn!(location = %file.location, "a data file is damaged, or came so: what is kept of it is forgotten");
+        self.cache.forget(&file.key);
+    }
+
+    /// Who is asked before the store. What peers have of a file that was found damaged may be the same.
+    fn peers(&self, file: &DataFile) -> Option<Arc<dyn PeerPages>> {
+        file.io.peers.clone().filter(|_| !self.cache.distrusts(&file.key))
+    }
+
     /// The end of a file, if a peer has it.
     pub(crate) async fn footer_from_peer(&self, file: &DataFile, key: &PageKey) -> Option<Bytes> {
         let patience = PEER_PATIENCE + self.stores.of(file).cost.latency();
-        let (_, end) = file.io.peers.as_ref()?.get(std::slice::from_ref(key), patience).await.pop()?;
+        let (_, end) = self.peers(file)?.get(std::slice::from_ref(key), patience).await.pop()?;
         file.io.meter.page(Tier::Peer, end.len() as u64);
         Some(end)
     }
 
     /// Bytes of a file that are no page, in one request that nobody shares.
     pub(crate) async fn fetch_alone(&self, file: &DataFile, range: Range<u64>) -> Result<Bytes> {
-        let bytes = self.stores.of(file).fetch(file, range).await?;
+        let bytes = self.stores.of(file).fetch(file, range, &|_| None).await?;
         file.io.meter.page(Tier::Store, bytes.len() as u64);
         Ok(bytes)
     }

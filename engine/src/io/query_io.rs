@@ -1,4 +1,4 @@
-//! What a query's reads share: its meter, its limits, its budget of retries, and its use of the cache.
+//! What a query's reads share: its meter, its limits, and its use of the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,9 +10,6 @@ use super::page::FileKey;
 use super::peer::PeerPages;
 use super::waits::Waits;
 use crate::{Error, Result};
-
-/// Retries that any query has, however few its requests.
-const RETRIES_MIN: u64 = 32;
 
 /// A data file as one query reads it.
 #[derive(Debug, Clone)]
@@ -74,7 +71,6 @@ pub(crate) struct QueryIo {
     requests: AtomicU64,
     request_bytes: AtomicU64,
     scanned_bytes: AtomicU64,
-    retries: AtomicU64,
 }
 
 impl QueryIo {
@@ -149,16 +145,6 @@ impl QueryIo {
         let may = self.request(bytes).is_ok();
         if may {
             self.meter.hedged();
-        }
-        may
-    }
-
-    /// Takes one retry from the query's budget: half of its requests, and a few more.
-    pub(crate) fn may_retry(&self) -> bool {
-        let taken = self.retries.fetch_add(1, Relaxed);
-        let may = taken < RETRIES_MIN + self.requests.load(Relaxed) / 2;
-        if may {
-            self.meter.retried();
         }
         may
     }

@@ -86,6 +86,13 @@ impl ReaderFactory {
         self.caches.footers.get(&self.caches.pages, file, &self.mapping).await
     }
 
+    /// Forgets what is kept of a file in which something is damaged: the next read of it asks the store.
+    pub(crate) fn forget(&self, file: &DataFile) {
+        self.caches.pages.forget(file);
+        self.caches.footers.forget(&file.key);
+        self.staged.forget_file(&file.key);
+    }
+
     /// Reads the pages that cover these ranges, for the cache alone. Returns their bytes.
     pub(crate) async fn read(&self, file: &DataFile, footer: &Footer, ranges: &[Range<u64>]) -> Result<u64> {
         let mut pages: Vec<Range<u64>> = ranges.iter().flat_map(|range| footer.layout.covering(range)).collect();

@@ -61,4 +61,14 @@ impl Staged {
             state.pages.remove(key);
         }
     }
+
+    /// Lets a file's pages go, and holds none of it again.
+    pub(crate) fn forget_file(&self, file: &FileKey) {
+        let mut state = self.state.lock();
+        let gone: Vec<PageKey> = state.pages.keys().filter(|key| key.file == *file).cloned().collect();
+        for key in gone {
+            state.pages.remove(&key);
+            state.taken.insert(key);
+        }
+    }
 }

@@ -37,7 +37,9 @@ use super::defaults::MissingColumns;
 use super::named::{Named, decoding};
 use super::opened::OpenedFile;
 use super::row_group::{Batches, GroupReader, Kept, Source, rows_left};
+use super::second_reading::with_second_reading;
 use super::suspect::Suspect;
+use crate::Error;
 use crate::io::{BATCH_ROWS, CacheMode, ColumnKey, DataFile, DecodedColumn, ReaderFactory};
 
 /// Bytes of a value that is not of fixed width, beside its text: a view.
@@ -73,7 +75,7 @@ impl DecodedScan {
                 let footer = scan.readers.footer(&data_file).await?;
                 Split::new(scan, &file, data_file, &footer.metadata)
             });
-            match opened.await? {
+            match opened.await.map_err(|error| named.told(error))? {
                 Some(split) => Ok(Box::new(Planner::Opened(Arc::new(split))) as Box<dyn MorselPlanner>),
                 None => Ok(Named::new(otherwise.plan_file(file)?, &named) as Box<dyn MorselPlanner>),
             }
@@ -119,11 +121,7 @@ impl Morsel for SplitMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
         let split = self.0;
         let groups = futures::stream::iter(split.rows_left().row_group_indexes());
-        let batches = groups.map(move |group| {
-            let opened = Arc::clone(&split).open(group);
-            opened.map_ok(GroupReader::into_stream).try_flatten_stream()
-        });
-        batches.flatten().boxed()
+        groups.map(move |group| Arc::clone(&split).batches(group)).flatten().boxed()
     }
 }
 
@@ -198,9 +196,32 @@ impl Split {
         ColumnKey { file: self.file.key.clone(), row_group, column }
     }
 
-    /// Begins to read a row group.
-    async fn open(self: Arc<Self>, row_group: usize) -> Result<GroupReader> {
+    /// A row group's batches. If it is damaged, it is read once more from the store.
+    fn batches(self: Arc<Self>, row_group: usize) -> BoxStream<'static, Result<RecordBatch>> {
         let access = self.rows_left().inner()[row_group].clone();
+        let opened = Arc::clone(&self).open(row_group, access.clone());
+        let first = opened.map_ok(GroupReader::into_stream).try_flatten_stream().boxed();
+        with_second_reading(first, move || async move {
+            let fresh = Arc::new(self.afresh(row_group).await?);
+            Ok(fresh.open(row_group, access).await?.into_stream())
+        })
+    }
+
+    /// The same file, of which nothing is kept any more.
+    async fn afresh(&self, row_group: usize) -> Result<Self> {
+        let (readers, rows) = (&self.scan.readers, self.opened.metadata.row_group(row_group).num_rows());
+        readers.forget(&self.file);
+        let footer = readers.footer(&self.file).await?;
+        let is_same = footer.metadata.row_groups().get(row_group).is_some_and(|group| group.num_rows() == rows);
+        let fresh = Self::new(Arc::clone(&self.scan), &self.planned, self.file.clone(), &footer.metadata)?;
+        fresh.filter(|_| is_same).ok_or_else(|| {
+            let (location, reason) = (self.file.location.to_string(), "its footer came damaged".to_owned());
+            Error::DamagedFile { location, reason }.into()
+        })
+    }
+
+    /// Begins to read a row group.
+    async fn open(self: Arc<Self>, row_group: usize, access: RowGroupAccess) -> Result<GroupReader> {
         let rows = usize::try_from(self.opened.metadata.row_group(row_group).num_rows())
             .map_err(|_| internal_datafusion_err!("a row group of {} has less than no rows", self.file.location))?;
         let taken = self.take(row_group);

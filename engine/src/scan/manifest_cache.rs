@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use iceberg::spec::ManifestFile;
+use iceberg::spec::{Manifest, ManifestFile};
 use moka::future::Cache;
 use polynya_catalog::{Storage, decode_manifest, own_task};
 
@@ -28,18 +27,31 @@ impl ManifestCache {
         Self { manifests: Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build(), pages }
     }
 
-    async fn read(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Bytes> {
+    /// A manifest from disk or from the store; one that cannot be decoded is read once more from the store.
+    async fn read(&self, storage: &Arc<Storage>, file: &ManifestFile) -> Result<Manifest> {
         let name = Arc::from(storage.cache_key(&file.manifest_path)?);
         let size_bytes = u64::try_from(file.manifest_length).unwrap_or(0);
         let key = PageKey::new(&FileKey { name, size_bytes }, &(0..size_bytes));
         if let Some((kept, _)) = self.pages.get(&key, CacheMode::On).await {
-            return Ok(kept);
+            match decode_manifest(kept, file).await {
+                Err(polynya_catalog::Error::Malformed { .. }) => self.pages.forget(&key.file),
+                decoded => return Ok(decoded?),
+            }
         }
         let bytes = storage.read(&file.manifest_path).await?;
-        if bytes.len() as u64 == size_bytes {
-            self.pages.insert_on_disk(&key, &bytes);
+        match decode_manifest(bytes.clone(), file).await {
+            Err(error @ polynya_catalog::Error::Malformed { .. }) => {
+                tracing::warn!(location = file.manifest_path, %error, "a manifest is damaged; it is read once more");
+            }
+            decoded => {
+                self.pages.insert_on_disk(&key, &bytes);
+                return Ok(decoded?);
+            }
         }
-        Ok(bytes)
+        let bytes = storage.read(&file.manifest_path).await?;
+        let manifest = decode_manifest(bytes.clone(), file).await?;
+        self.pages.insert_on_disk(&key, &bytes);
+        Ok(manifest)
     }
 
     /// Forgets everything.
@@ -56,7 +68,7 @@ impl ManifestCache {
         let (cache, storage, file) = (self.clone(), Arc::clone(storage), file.clone());
         let load = async move {
             let location = file.manifest_path.clone();
-            let manifest = decode_manifest(cache.read(&storage, &file).await?, &file).await?;
+            let manifest = cache.read(&storage, &file).await?;
             let decode = move || Arc::new(ManifestColumns::decode(&file, &manifest));
             tokio::task::spawn_blocking(decode).await.map_err(|error| {
                 let source = panics::ended("the decoder of a manifest", error).into();

@@ -28,6 +28,7 @@ mod provider;
 mod pruning;
 mod row_group;
 mod schema_mapping;
+mod second_reading;
 mod source;
 mod splits;
 mod statistics;
@@ -43,6 +44,7 @@ pub(crate) use manifest_cache::ManifestCache;
 pub(crate) use pieces::{bytes_to_read, piece_bytes};
 pub(crate) use provider::{IcebergTableProvider, ScanCaches};
 pub(crate) use schema_mapping::ColumnMapping;
+pub(crate) use second_reading::damaged_file;
 pub use source::IcebergSource;
 pub(crate) use splits::balance;
 

@@ -75,15 +75,16 @@ impl MorselPlanner for Named<dyn MorselPlanner> {
         let Self { file, inner } = *self;
         let location = file.location();
         let planned = std::panic::catch_unwind(AssertUnwindSafe(|| inner.plan()))
-            .map_err(|panic| broke_off(panics::logged(DECODER, panic.as_ref()), location))?;
-        let Some(mut plan) = planned.map_err(|error| name_file(error, location))? else { return Ok(None) };
+            .map_err(|panic| file.told(broke_off(panics::logged(DECODER, panic.as_ref()), location)))?;
+        let planned = planned.map_err(|error| file.told(name_file(error, location)));
+        let Some(mut plan) = planned? else { return Ok(None) };
         let morsels = plan.take_morsels().into_iter().map(|morsel| Named::new(morsel, &file) as Box<dyn Morsel>);
         let planners = plan.take_ready_planners().into_iter();
         let planners = planners.map(|planner| Named::new(planner, &file) as Box<dyn MorselPlanner>);
         let mut named = MorselPlan::new().with_morsels(morsels.collect()).with_planners(planners.collect());
         if let Some(pending) = plan.take_pending_planner() {
             named.set_pending_planner(async move {
-                let planner = decoding(file.location(), pending).await?;
+                let planner = decoding(file.location(), pending).await.map_err(|error| file.told(error))?;
                 Ok(Named::new(planner, &file) as Box<dyn MorselPlanner>)
             });
         }
@@ -99,11 +100,11 @@ impl Morsel for Named<dyn Morsel> {
             let file = Arc::clone(&file);
             async move {
                 match batch {
-                    Ok(batch) => batch.map_err(|error| name_file(error, file.location())),
+                    Ok(batch) => batch.map_err(|error| file.told(name_file(error, file.location()))),
                     Err(panic) => {
                         let id = panics::logged("the scan of a data file", panic.as_ref());
                         Err(if file.is_damaged().await {
-                            broke_off(id, file.location())
+                            file.told(broke_off(id, file.location()))
                         } else {
                             panics::broken_off(id).into()
                         })

@@ -1,4 +1,5 @@
-//! A file at which a scan panicked: decodes it once more, without any expression, to see whether it is the file's fault.
+//! A file of which a scan may say that it is damaged: then nothing of it is kept. Where a scan panicked, the file is decoded once
+//! more, without any expression, to see whether it is the file's fault.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::ParquetMetaData;
 
 use super::file::IcebergFile;
+use super::second_reading::damaged_file;
 use crate::io::{BATCH_ROWS, ReaderFactory};
 use crate::panics;
 
@@ -30,6 +32,16 @@ impl Suspect {
 
     pub(super) fn location(&self) -> &str {
         IcebergFile::of(&self.file).map_or(self.file.object_meta.location.as_ref(), |file| file.location.as_ref())
+    }
+
+    /// The error. If the file is damaged, or came so, what is kept of it is forgotten.
+    pub(super) fn told(&self, error: DataFusionError) -> DataFusionError {
+        if damaged_file(&error).is_some()
+            && let Ok(file) = self.readers.file(&self.file)
+        {
+            self.readers.forget(&file);
+        }
+        error
     }
 
     /// Whether the columns that are read cannot be decoded.

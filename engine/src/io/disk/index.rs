@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::super::page::PageKey;
+use super::super::page::{FileKey, PageKey};
 use super::segment::{Place, Queue, Segment};
 
 /// The small queue's share of the limit: one in ten.
@@ -86,6 +86,14 @@ impl Index {
         let before = self.slots.len();
         self.slots.retain(|key, _| !drop(key));
         before - self.slots.len()
+    }
+
+    /// Forgets a file's pages, and says where they are.
+    pub(super) fn take_file(&mut self, file: &FileKey) -> Vec<(Arc<Segment>, Place)> {
+        let slots = self.slots.extract_if(|key, _| key.file == *file);
+        let found =
+            slots.filter_map(|(_, slot)| Some((Arc::clone(&self.segments.get(&slot.segment)?.segment), slot.place)));
+        found.collect()
     }
 
     /// The queue that a page enters.

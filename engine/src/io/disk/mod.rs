@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use super::page::PageKey;
+use super::page::{FileKey, PageKey};
 use crate::{Error, Result};
 
 use self::index::Index;
@@ -181,11 +181,24 @@ impl DiskTier {
 
     /// Forgets the pages for which `drop` holds. Returns how many.
     pub(crate) fn remove_where(&self, drop: impl Fn(&PageKey) -> bool) -> usize {
+        self.shared.unqueue(&drop);
         self.shared.index.lock().remove_where(drop)
+    }
+
+    /// Forgets a file's pages for good: they do not check out any more.
+    pub(crate) fn spoil(&self, file: &FileKey) {
+        self.shared.unqueue(&|key| key.file == *file);
+        let gone = self.shared.index.lock().take_file(file);
+        for (segment, place) in gone {
+            if let Err(error) = segment.spoil(place) {
+                tracing::warn!(folder = %self.folder.display(), %error, "a damaged page stays in the page cache");
+            }
+        }
     }
 
     /// Forgets everything and deletes the files.
     pub(crate) fn clear(&self) {
+        self.shared.unqueue(&|_| true);
         for segment in self.shared.index.lock().clear() {
             segment.delete();
         }
@@ -243,6 +256,24 @@ impl Shared {
             }
             self.wake.wait(&mut queue);
         }
+    }
+
+    /// Takes pages off the queue.
+    fn unqueue(&self, drop: &impl Fn(&PageKey) -> bool) {
+        let mut queue = self.queue.lock();
+        let gone: Vec<PageKey> = queue.pages.keys().filter(|key| drop(key)).cloned().collect();
+        for key in gone {
+            let bytes = queue.pages.remove(&key).map_or(0, |page| page.len() as u64);
+            queue.bytes -= bytes;
+        }
+        queue.unwritten.retain(|key| !drop(key));
+        std::mem::drop(queue);
+        self.wake.notify_all();
+    }
+
+    /// Whether a page is still wanted that the writer took from the queue.
+    fn is_queued(&self, key: &PageKey, page: &Bytes) -> bool {
+        self.queue.lock().pages.get(key).is_some_and(|queued| queued.as_ptr() == page.as_ptr())
     }
 
     fn written(&self, key: &PageKey) {

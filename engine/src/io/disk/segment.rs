@@ -138,6 +138,15 @@ impl Segment {
         Ok((page_checksum(&key.encode(), &page) == place.checksum).then(|| Bytes::from(page)))
     }
 
+    /// Makes a page one that does not check out.
+    pub(super) fn spoil(&self, place: Place) -> io::Result<()> {
+        let mut first = [0; 8];
+        let bytes = first.len().min(place.bytes as usize);
+        self.file.read_exact_at(&mut first[..bytes], place.offset)?;
+        first.iter_mut().for_each(|byte| *byte = !*byte);
+        self.file.write_all_at(&first[..bytes], place.offset)
+    }
+
     /// Cuts off what a failed write left.
     pub(super) fn truncate(&self, end: u64) {
         let _ = self.file.set_len(end);

@@ -66,6 +66,22 @@ async fn a_reopened_folder_is_warm() {
     assert_eq!(tier.stats().entries, 100);
 }
 
+#[tokio::test]
+async fn a_damaged_file_is_gone_and_does_not_come_back_with_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let tier = DiskTier::open(folder.path(), LIMIT).unwrap();
+    let (damaged, others) = (fill(&tier, "a", 20), fill(&tier, "bb", 20));
+    let waiting = key("a", 20);
+    tier.insert(&waiting, page(&waiting));
+    tier.spoil(&waiting.file);
+    assert_eq!(right_or_absent(&tier, &[damaged.clone(), vec![waiting]].concat()).await, 0);
+    tier.flush();
+    assert_eq!(right_or_absent(&tier, &others).await, 20);
+    drop(tier);
+    let tier = DiskTier::open(folder.path(), LIMIT).unwrap();
+    assert_eq!((right_or_absent(&tier, &damaged).await, right_or_absent(&tier, &others).await), (0, 20));
+}
+
 #[test]
 fn a_folder_has_one_owner() {
     let folder = tempfile::tempdir().unwrap();

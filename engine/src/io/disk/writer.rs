@@ -52,6 +52,10 @@ impl Writer {
         {
             self.failed(&error, key);
         }
+        // It may have been forgotten while it was written.
+        if !self.shared.is_queued(key, page) {
+            self.shared.index.lock().remove(key);
+        }
     }
 
     fn failed(&mut self, error: &io::Error, key: &PageKey) {
