@@ -125,8 +125,8 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
 }
 
 impl Place {
-    /// Runs to the first batch. A query that met a damaged file runs once more for each of them. One that ran out of memory beside others gives
-    /// its slots back, and runs again with more of them.
+    /// Runs to the first batch. A query that met a damaged file runs once more for each of them. One that ran out of memory
+    /// beside others gives its slots back, and runs again with more of them.
     async fn start(
         &self,
         mut planned: Planned,
