@@ -55,7 +55,8 @@ where
                         continue;
                     }
                     self.given += left;
-                    return Some((Ok(batch.slice(skipped, left)), self));
+                    let batch = if skipped == 0 { batch } else { batch.slice(skipped, left) };
+                    return Some((Ok(batch), self));
                 }
                 Err(error) => error,
             };
