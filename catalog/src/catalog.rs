@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadataRef, UnboundPartitionSpec};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
-use crate::Result;
+use crate::changes::ChangeLog;
 use crate::storage::Storage;
+use crate::{Error, Result};
 
 /// A source of names and of each table's current metadata. Cheap to share behind an `Arc`.
 #[async_trait]
@@ -39,6 +40,24 @@ pub trait Catalog: Debug + Send + Sync {
 
     /// Creates an empty table; an error if it exists or its namespace does not.
     async fn create_table(&self, table: &TableIdent, new: NewTable) -> Result<Table>;
+
+    /// A table as [`Catalog::create_table`] would make it, of which there is nothing in the catalog yet: its first snapshot can be
+    /// written before there is a table. `None` if the catalog cannot do that.
+    async fn stage_table(&self, _table: &TableIdent, _new: &NewTable) -> Result<Option<Table>> {
+        Ok(None)
+    }
+
+    /// Creates a table that was staged, with `updates` applied; an error if one of that name exists by now.
+    ///
+    /// `TableExists` and `CommitConflict` say that nothing happened; `CommitUnknown` says that it may have.
+    async fn create_staged(&self, staged: &Table, _updates: Vec<TableUpdate>) -> Result<Table> {
+        Err(Error::Internal(format!("catalog {} has not staged table {}", self.name(), staged.ident)))
+    }
+
+    /// Where changes under way are noted, so that what is left of those whose process died can be found. `None` if nowhere.
+    async fn change_log(&self) -> Result<Option<Arc<ChangeLog>>> {
+        Ok(None)
+    }
 
     /// Forgets a table; `purge` also deletes the files its metadata reaches.
     async fn drop_table(&self, table: &TableIdent, purge: bool) -> Result<()>;
@@ -78,6 +97,8 @@ pub struct NewTable {
 }
 
 /// A table as of one metadata file.
+///
+/// One that is [staged](Catalog::stage_table) has no metadata file yet, and an empty `metadata_location`.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// The catalog's name.

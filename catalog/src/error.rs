@@ -156,6 +156,10 @@ pub enum Error {
         source: Source,
     },
 
+    /// Nobody wanted the commit any more before it began. Nothing happened.
+    #[error("the change was given up before it was committed")]
+    GivenUp,
+
     // ---- Our bug.
     /// An invariant of ours did not hold.
     #[error("internal error: {0}")]

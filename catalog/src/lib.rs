@@ -4,6 +4,7 @@
 //! Knows no SQL and no query engine; never reads data files.
 
 mod catalog;
+mod changes;
 mod commit;
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -21,7 +22,8 @@ mod storage;
 pub mod testing;
 
 pub use catalog::{Catalog, NewTable, Table};
-pub use commit::{ChangeSet, CommitOptions, commit};
+pub use changes::{Change, ChangeLog, Creates, Note, Swept, created_for, sweep};
+pub use commit::{ChangeSet, CommitGate, CommitIdentity, CommitOptions, Target, commit, metadata_folder, with_columns};
 pub use error::{Error, Result, Source};
 /// The specification's own types (schemas, snapshots, manifests, updates), from the `iceberg` crate.
 pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};

@@ -3,18 +3,27 @@
 //! For tests, examples and throw-away sessions: the names are gone when the process ends.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::{NamespaceIdent, TableIdent};
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::Result;
 use crate::pointer::{Pointers, Renamed};
 
 /// Names and pointers behind one lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemoryPointers {
+    id: Uuid,
     state: Mutex<State>,
+}
+
+impl Default for MemoryPointers {
+    fn default() -> Self {
+        Self { id: Uuid::new_v4(), state: Mutex::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -91,5 +100,13 @@ impl Pointers for MemoryPointers {
             state.tables.insert(to.clone(), location);
         }
         Ok(Renamed::Done)
+    }
+
+    fn identity(&self) -> String {
+        format!("memory {}", self.id)
+    }
+
+    fn settles_after(&self) -> Duration {
+        Duration::ZERO
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -16,6 +17,7 @@ use crate::access::{Access, AccessControl, VisibleCatalog};
 use crate::admission::Admission;
 use crate::answer::{Answer, RowStream};
 use crate::base_state::base_state;
+use crate::change::{Change, Changes, Sweeper};
 use crate::cluster::{Cluster, Tasks};
 use crate::execute::within;
 use crate::io::{
@@ -47,6 +49,7 @@ pub struct Engine {
     prices: Prices,
     query_log: Arc<QueryLog>,
     turns: Turns,
+    changes: Changes,
     admission: Arc<Admission>,
     hydrate_pages: bool,
     pointers: TablePointers,
@@ -57,6 +60,7 @@ pub struct Engine {
     scan_codec: Arc<ScanCodec>,
     caches: Arc<ScanCaches>,
     spill: Option<Arc<SpillFolder>>,
+    _sweeper: Sweeper,
     base: SessionState,
     _watchdog: Option<AbortOnDropHandle<()>>,
 }
@@ -79,6 +83,7 @@ impl Engine {
         let caches = ScanCaches { metadata, manifests, data };
         let spill = SpillFolder::of(&settings.memory)?.map(Arc::new);
         let query_log = Arc::default();
+        let sweeper = Sweeper::start(&catalogs, &caches.metadata).await;
         Ok(Arc::new(Self {
             catalogs,
             default_catalog,
@@ -88,6 +93,7 @@ impl Engine {
             _watchdog: watch(&query_log, settings.execution.stalled_after),
             query_log,
             turns: Turns::default(),
+            changes: Changes::default(),
             admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
@@ -99,6 +105,7 @@ impl Engine {
             caches: Arc::new(caches),
             base: base_state(&settings, spill.as_ref())?,
             spill,
+            _sweeper: sweeper,
         }))
     }
 
@@ -138,16 +145,19 @@ impl Engine {
         let answer = answer.map_err(|error| query.explain(error).of_query(query.id()));
         match &answer {
             Ok(Answer::Rows(_)) => query.becomes("PLANNED"),
-            Ok(Answer::Done(_)) => {
-                self.pointers.forget();
-                query.end("FINISHED", None);
-            }
-            Err(error) => {
-                self.pointers.forget();
-                query.end("FAILED", Some(error.to_string()));
-            }
+            answer => self.ended(&query, answer.as_ref().err()),
         }
         answer
+    }
+
+    /// A statement that gives no rows has come to its end.
+    fn ended(&self, query: &QueryContext, error: Option<&Error>) {
+        self.pointers.forget();
+        match error {
+            None => query.end("FINISHED", None),
+            Some(Error::Cancelled) => query.end("CANCELLED", None),
+            Some(error) => query.end("FAILED", Some(error.to_string())),
+        }
     }
 
     async fn run(
@@ -169,12 +179,46 @@ impl Engine {
         };
         query.becomes("RUNNING");
         match statement {
-            Statement::Insert(insert) => {
-                write::insert(self, insert, parameters, session, query).await.map(Answer::Done)
-            }
             Statement::Call(procedure) => system::call(self, &procedure, session, query).await,
+            statement if statement.changes_something() => {
+                let (engine, context, session) = (Arc::clone(self), Arc::clone(query), session.as_it_is());
+                let parameters = parameters.clone();
+                let work = async move {
+                    match statement {
+                        Statement::Insert(insert) => {
+                            write::insert(&engine, insert, &parameters, &session, &context).await.map(Answer::Done)
+                        }
+                        other => ddl::execute(&engine, other, &parameters, &session, &context).await,
+                    }
+                };
+                self.change(query, work).await
+            }
             other => ddl::execute(self, other, parameters, session, query).await,
         }
+    }
+
+    /// Runs work that changes something to one of its two ends, whoever waits for it.
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: &Arc<QueryContext>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (engine, context) = (Arc::clone(self), Arc::clone(query));
+        let explained = Arc::clone(query);
+        let work = async move { work.await.map_err(|error| explained.explain(error)) };
+        let ended = move |answer: &Result<T>| engine.ended(&context, answer.as_ref().err());
+        self.changes.run(query, work.boxed(), ended).await
+    }
+
+    /// How many statements are under way that change something.
+    pub fn changes_under_way(&self) -> usize {
+        self.changes.count()
+    }
+
+    /// Gives up the statements that change something, but for those that are being committed, and waits for all of them, at most so
+    /// long. Returns how many have not ended. For the end of the process.
+    pub async fn end_changes(&self, patience: Duration) -> usize {
+        self.changes.end(patience).await
     }
 
     /// Writes rows into a table, columns matched by name. Returns the rows written.
@@ -193,18 +237,15 @@ impl Engine {
         trace::is(&query, "INGEST");
         query.audit().names(table);
         let given_up = GivenUp { engine: self, query: &query };
-        let written = match self.access(session).await {
-            Ok(access) => write::ingest(self, table, mode, rows, &access, &query).boxed().await,
-            Err(error) => Err(error),
+        let (engine, context, session) = (Arc::clone(self), Arc::clone(&query), session.as_it_is());
+        let table = table.clone();
+        let work = async move {
+            let access = engine.access(&session).await?;
+            write::ingest(&engine, &table, mode, rows, &access, &context).await
         };
+        let written = self.change(&query, work).await;
         given_up.answered();
-        let written = written.map_err(|error| query.explain(error).of_query(query.id()));
-        self.pointers.forget();
-        match &written {
-            Ok(_) => query.end("FINISHED", None),
-            Err(error) => query.end("FAILED", Some(error.to_string())),
-        }
-        written
+        written.map_err(|error| error.of_query(query.id()))
     }
 
     /// How the session wants its results sent.
@@ -307,7 +348,8 @@ impl Engine {
         let options = config.and_then(|config| config.options().extensions.get::<PolynyaOptions>().cloned());
         let options = options.unwrap_or_default();
         let io = QueryIo::new(options.cache, options.limits, self.prices);
-        QueryContext::new(session.tenant(), self.memory_limit_bytes, io, &self.query_log)
+        let change = Change::new(options.statement_timeout);
+        QueryContext::new(session.tenant(), self.memory_limit_bytes, io, &self.query_log, change)
     }
 
     pub(crate) fn base_state(&self) -> &SessionState {
@@ -373,8 +415,8 @@ impl Engine {
     }
 }
 
-/// Ends a statement of which nobody waits for the answer any more: its client went away, or it panicked. What it changed by
-/// then is changed: the log and the audit log have it as any other statement.
+/// Ends a statement of which nobody waits for the answer any more: its client went away, or it panicked. One that is being
+/// committed goes on, and is logged when it has ended.
 struct GivenUp<'a> {
     engine: &'a Engine,
     query: &'a QueryContext,
@@ -389,8 +431,10 @@ impl GivenUp<'_> {
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
+        let stops = self.query.change().give_up();
         self.engine.pointers.forget();
         match std::thread::panicking() {
+            false if !stops => {}
             true => self.query.end("FAILED", Some("internal error: it panicked".to_owned())),
             false => self.query.end("CANCELLED", None),
         }

@@ -10,6 +10,7 @@ mod admission;
 mod answer;
 mod audit;
 mod base_state;
+mod change;
 mod cluster;
 mod columns;
 mod counts;

@@ -12,6 +12,7 @@ use tracing::Span;
 
 use crate::Error;
 use crate::audit::Audit;
+use crate::change::Change;
 use crate::io::{IoCounts, QueryIo};
 use crate::progress::{Progress, ProgressMeter};
 use crate::system::{QueryLog, TaskLog};
@@ -38,6 +39,7 @@ pub struct QueryContext {
     memory_limit_bytes: u64,
     span: Span,
     audit: Audit,
+    change: Arc<Change>,
 }
 
 /// What planning considered and what it left out.
@@ -82,7 +84,13 @@ pub struct QueryStats {
 
 impl QueryContext {
     /// A query that starts now.
-    pub(crate) fn new(tenant: &str, memory_limit_bytes: u64, io: Arc<QueryIo>, log: &Arc<QueryLog>) -> Arc<Self> {
+    pub(crate) fn new(
+        tenant: &str,
+        memory_limit_bytes: u64,
+        io: Arc<QueryIo>,
+        log: &Arc<QueryLog>,
+        change: Arc<Change>,
+    ) -> Arc<Self> {
         let id = uuid::Uuid::now_v7().to_string();
         let span = trace::query(&id, tenant);
         Arc::new(Self {
@@ -103,6 +111,7 @@ impl QueryContext {
             memory_limit_bytes,
             span,
             audit: Audit::default(),
+            change,
         })
     }
 
@@ -160,6 +169,11 @@ impl QueryContext {
     /// Whoever works for it next is not to stop: the one before has ended, and the query has not.
     pub(crate) fn goes_on(&self) {
         self.stopped.store(false, Ordering::Relaxed);
+    }
+
+    /// Until when it can be given up, if it changes something.
+    pub(crate) fn change(&self) -> &Arc<Change> {
+        &self.change
     }
 
     /// What the query's data reads share.

@@ -41,6 +41,16 @@ impl Session {
         Self { roles, ..self }
     }
 
+    /// The session as it is now, for a statement that outlives its caller.
+    pub(crate) fn as_it_is(&self) -> Self {
+        Self {
+            tenant: self.tenant.clone(),
+            user: self.user.clone(),
+            roles: self.roles.clone(),
+            state: RwLock::new(self.state.read().clone()),
+        }
+    }
+
     /// Whom requests, memory and queues are counted for.
     pub fn tenant(&self) -> &str {
         &self.tenant

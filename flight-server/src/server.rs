@@ -35,12 +35,16 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a draining server waits for a client to fetch what it was just promised.
 const PROMISE_GRACE: Duration = Duration::from_secs(2);
+/// How long statements that change something may take to end once the deadline has passed: commits to be carried through, the files of
+/// others to be deleted.
+const COMMIT_GRACE: Duration = Duration::from_secs(10);
 /// How long connections may take to close once nothing runs.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server that listens. It stops with [`Server::drain`], or at once when it is dropped.
 #[derive(Debug)]
 pub struct Server {
+    engine: Arc<Engine>,
     address: SocketAddr,
     activity: Activity,
     results: Results,
@@ -107,8 +111,9 @@ impl Server {
         let activity = Activity::new();
         let quota = Quota::new(&quota::RESULTS, settings.pending_results_max, settings);
         let results = Results::new(settings.result_lifetime, quota);
-        let service = PolynyaService::new(engine, Arc::clone(&auth), settings, results.clone(), activity.clone())
-            .map_err(|status| ServerError::Setup(Box::new(status)))?;
+        let service =
+            PolynyaService::new(Arc::clone(&engine), Arc::clone(&auth), settings, results.clone(), activity.clone())
+                .map_err(|status| ServerError::Setup(Box::new(status)))?;
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health(reporter);
@@ -132,6 +137,7 @@ impl Server {
             .add_service(flight)
             .serve_with_incoming_shutdown(incoming(listener, tls.clone()), stopped);
         Ok(Self {
+            engine,
             address,
             activity,
             results,
@@ -180,7 +186,8 @@ impl Server {
         }
     }
 
-    /// Refuses new statements, lets running ones finish within the deadline, closes. Gives how many were cut off.
+    /// Refuses new statements, lets running ones finish within the deadline, closes. Gives how many were cut off. Statements that
+    /// change something and whose clients are gone are waited for, too; past the deadline, those that are being committed.
     pub async fn drain(mut self) -> usize {
         self.health.set(ServingStatus::NotServing).await;
         self.activity.begin_draining();
@@ -188,6 +195,15 @@ impl Server {
         // A deadline that passes is not an error: what still runs is cut off and counted.
         let _ = tokio::time::timeout(self.drain_timeout, self.quiet()).await;
         let cut_off = self.activity.running();
+        if self.engine.changes_under_way() > 0 {
+            let left = self.engine.end_changes(COMMIT_GRACE).await;
+            if left > 0 {
+                tracing::warn!(
+                    left,
+                    "statements that change something were cut off: whoever starts next finishes or undoes them"
+                );
+            }
+        }
         self.stop.cancel();
         if cut_off > 0 || tokio::time::timeout(CLOSE_TIMEOUT, &mut self.serving).await.is_err() {
             self.serving.abort();
@@ -200,7 +216,7 @@ impl Server {
     async fn quiet(&self) {
         loop {
             self.activity.idle().await;
-            if !self.results.has_pending_younger_than(PROMISE_GRACE) {
+            if self.engine.changes_under_way() == 0 && !self.results.has_pending_younger_than(PROMISE_GRACE) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -159,6 +159,7 @@ fn classify_catalog(error: &polynya_catalog::Error) -> (Code, &'static str) {
         Catalog::AccessDenied { .. } => (Code::PermissionDenied, "42501"),
         Catalog::CommitConflict { .. } => (Code::Aborted, "40001"),
         Catalog::NotCommitted { source, .. } => classify_catalog(source),
+        Catalog::GivenUp => (Code::Cancelled, "57014"),
         Catalog::CommitUnknown { .. } => (Code::Unknown, "40003"),
         Catalog::Unavailable { .. } => (Code::Unavailable, "08006"),
         Catalog::FileNotFound { .. } | Catalog::Malformed { .. } => (Code::DataLoss, "58030"),

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | hostile | soak | wire | services`.
+//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | hostile | soak | wire | interrupt | services`.
 //!
 //! In: a command line. Out: the exit code that CI reads. Each command is a list of steps; what a step needs from outside (a Python
 //! environment, SeaweedFS, PostgreSQL) is installed by [`install`] at pinned versions, never by hand.
@@ -94,6 +94,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// End ingests and definitions at random moments, by their client, a deadline or SIGKILL (release profile), with the arguments that
+    /// follow; --help lists them.
+    #[command(disable_help_flag = true)]
+    Interrupt {
+        /// Arguments for the harness.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Start SeaweedFS (S3 and the Iceberg REST catalog) and PostgreSQL for work by hand, until Ctrl-C.
     Services,
 }
@@ -112,6 +120,7 @@ fn main() -> ExitCode {
         Task::Hostile { arguments } => test::hostile(&arguments),
         Task::Soak { arguments } => test::soak(&arguments),
         Task::Wire { arguments } => test::wire(&arguments),
+        Task::Interrupt { arguments } => test::interrupt(&arguments),
         Task::Services => services::run(),
     };
     match outcome {

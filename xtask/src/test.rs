@@ -157,6 +157,11 @@ pub(crate) fn wire(arguments: &[String]) -> Result<()> {
     harness("wire.py", arguments)
 }
 
+/// `cargo xtask interrupt`.
+pub(crate) fn interrupt(arguments: &[String]) -> Result<()> {
+    harness("interrupted.py", arguments)
+}
+
 /// Runs a script beside the interop tests on programs of the release profile.
 fn harness(script: &str, arguments: &[String]) -> Result<()> {
     let programs = install::programs()?;

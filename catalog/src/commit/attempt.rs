@@ -19,13 +19,26 @@ const SCRATCH: &str = "memory:///scratch";
 
 /// What the catalog is asked to do.
 pub(super) struct Attempt {
-    pub(super) requirements: Vec<TableRequirement>,
     pub(super) updates: Vec<TableUpdate>,
 }
 
+/// What must still be so when the catalog does it: the table is the same, and so is its main branch.
+pub(super) fn requirements(current: &Table) -> Vec<TableRequirement> {
+    let metadata = &current.metadata;
+    vec![
+        TableRequirement::UuidMatch { uuid: metadata.uuid() },
+        TableRequirement::RefSnapshotIdMatch {
+            r#ref: MAIN_BRANCH.to_string(),
+            snapshot_id: metadata.current_snapshot_id(),
+        },
+    ]
+}
+
 impl Attempt {
-    /// Writes a manifest list of the new manifests and those of the current snapshot.
+    /// Writes a manifest list of the new manifests and those of the current snapshot. `branch` is the table whose main branch is
+    /// kept as long as it was; `current` that table, or what is made of it first.
     pub(super) async fn write(
+        branch: &Table,
         current: &Table,
         changes: &ChangeSet,
         options: &CommitOptions,
@@ -54,15 +67,8 @@ impl Attempt {
             Some(rows) => builder.with_row_range(metadata.next_row_id(), rows).build(),
             None => builder.build(),
         };
-        let reference = SnapshotReference::new(snapshot.snapshot_id(), main_retention(metadata)?);
+        let reference = SnapshotReference::new(snapshot.snapshot_id(), main_retention(&branch.metadata)?);
         Ok(Self {
-            requirements: vec![
-                TableRequirement::UuidMatch { uuid: metadata.uuid() },
-                TableRequirement::RefSnapshotIdMatch {
-                    r#ref: MAIN_BRANCH.to_string(),
-                    snapshot_id: metadata.current_snapshot_id(),
-                },
-            ],
             updates: vec![
                 TableUpdate::AddSnapshot { snapshot },
                 TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_string(), reference },

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use iceberg::spec::{DataFile, Operation};
+use iceberg::spec::{DataFile, Operation, SchemaRef};
 
+use super::gate::{CommitGate, CommitIdentity};
 use crate::MetadataCache;
 
 /// What a commit changes.
@@ -24,6 +25,20 @@ pub struct ChangeSet {
     pub partition_spec_id: Option<i32>,
     /// Entries to add to the snapshot's summary. Computed entries win over these.
     pub summary: HashMap<String, String>,
+    /// What the change does to the table besides.
+    pub target: Target,
+}
+
+/// The table that a change is for.
+#[derive(Debug, Clone, Default)]
+pub enum Target {
+    /// As it is.
+    #[default]
+    Existing,
+    /// With these columns instead of its own, and without what it holds: see [`with_columns`](super::with_columns).
+    Replaced(SchemaRef),
+    /// Not there yet: it appears with its first snapshot, from [`Catalog::stage_table`](crate::Catalog::stage_table).
+    Staged,
 }
 
 impl ChangeSet {
@@ -32,9 +47,17 @@ impl ChangeSet {
         Self { operation: Operation::Append, added_data_files, ..Self::default() }
     }
 
-    /// Whether nothing is added or removed.
+    /// The same, for another target than a table as it is.
+    #[must_use]
+    pub fn to(self, target: Target) -> Self {
+        Self { target, ..self }
+    }
+
+    /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
-        self.added_data_files.is_empty() && self.added_delete_files.is_empty() && self.removed_files.is_empty()
+        let has_files =
+            !(self.added_data_files.is_empty() && self.added_delete_files.is_empty() && self.removed_files.is_empty());
+        !has_files && matches!(self.target, Target::Existing)
     }
 
     pub(super) fn added_paths(&self) -> Vec<String> {
@@ -52,4 +75,8 @@ pub struct CommitOptions {
     pub cleanup_data_files: bool,
     /// Whether others have certainly committed since the table was loaded: it is loaded again before the first attempt.
     pub is_behind: bool,
+    /// What the files are called by; chosen now if it was not before.
+    pub identity: Option<CommitIdentity>,
+    /// Who may stop it before it begins.
+    pub gate: Option<Arc<dyn CommitGate>>,
 }

@@ -10,7 +10,7 @@ use iceberg::spec::{DataContentType, DataFile, Operation, StructType};
 
 use crate::{Error, Result, Table};
 
-use super::change::ChangeSet;
+use super::change::{ChangeSet, Target};
 
 /// Fails for change sets that cannot be committed at all.
 ///
@@ -45,6 +45,14 @@ pub(super) fn check(base: &Table, current: &Table, changes: &ChangeSet) -> Resul
     let spec_id = spec_id(base, changes);
     if is.partition_spec_by_id(spec_id).is_none() {
         return Err(conflict(format!("partition spec {spec_id}, which the new files were written with, was removed")));
+    }
+    if let Target::Replaced(_) = changes.target {
+        return match was.current_schema() == is.current_schema()
+            && was.default_partition_spec_id() == is.default_partition_spec_id()
+        {
+            true => Ok(()),
+            false => Err(conflict("its columns or partitions were changed while it was to be replaced".to_string())),
+        };
     }
     let schema_id = was.current_schema_id();
     if is.schema_by_id(schema_id).is_none() {

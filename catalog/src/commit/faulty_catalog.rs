@@ -161,10 +161,10 @@ impl Catalog for FaultyCatalog {
             Some(Fault::OtherWriterFirst) => {
                 let other = self.table();
                 let changes = ChangeSet::append(vec![file(&format!("other-{}", uuid::Uuid::new_v4()), 5, None)]);
-                let mut written = Written::new(&other);
+                let mut written = Written::new(&other, None);
                 manifests::write_added(&other, &changes, &mut written).await?;
-                let attempt = Attempt::write(&other, &changes, &CommitOptions::default(), &mut written).await?;
-                self.apply(&attempt.requirements, attempt.updates)?;
+                let attempt = Attempt::write(&other, &other, &changes, &CommitOptions::default(), &mut written).await?;
+                self.apply(&attempt::requirements(&other), attempt.updates)?;
                 self.apply(&requirements, updates)
             }
             Some(Fault::AnswerLost) => self.apply(&requirements, updates).and(Err(lost())),
@@ -187,9 +187,18 @@ pub(super) fn file(name: &str, rows: u64, day: Option<i32>) -> DataFile {
         Some(day) => Struct::from_iter([Some(Literal::int(day))]),
         None => Struct::empty(),
     };
+    data_file(&format!("memory://w/t/data/{name}.parquet"), rows, partition)
+}
+
+/// A data file of a table without partitions, at this location.
+pub(crate) fn file_at(location: &str, rows: u64) -> DataFile {
+    data_file(location, rows, Struct::empty())
+}
+
+fn data_file(location: &str, rows: u64, partition: Struct) -> DataFile {
     DataFileBuilder::default()
         .content(DataContentType::Data)
-        .file_path(format!("memory://w/t/data/{name}.parquet"))
+        .file_path(location.to_string())
         .file_format(DataFileFormat::Parquet)
         .partition(partition)
         .record_count(rows)

@@ -17,6 +17,7 @@ use crate::{Error, Result, Table};
 
 use super::change::ChangeSet;
 use super::conflict;
+use super::gate::CommitIdentity;
 use super::retry::parse;
 
 const TARGET_BYTES_DEFAULT: u64 = 8 << 20;
@@ -44,17 +45,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn new(table: &Table) -> Self {
-        let metadata = &table.metadata;
-        let folder = match metadata.properties().get("write.metadata.path") {
-            Some(path) => path.trim_end_matches('/').to_string(),
-            None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
-        };
+    pub(super) fn new(table: &Table, identity: Option<CommitIdentity>) -> Self {
+        let identity = identity.unwrap_or_else(|| CommitIdentity::new_to(&table.metadata));
         Self {
             table: table.clone(),
-            snapshot_id: new_snapshot_id(metadata),
-            commit_id: Uuid::new_v4(),
-            folder,
+            snapshot_id: identity.snapshot_id,
+            commit_id: identity.change_id,
+            folder: metadata_folder(&table.metadata),
             next_manifest: 0,
             next_list: 0,
             added: Vec::new(),
@@ -101,19 +98,19 @@ impl Written {
     }
 }
 
-/// A random positive id that no snapshot of the table has.
-fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
-    loop {
-        let (high, low) = Uuid::new_v4().as_u64_pair();
-        let id = ((high ^ low) & i64::MAX as u64) as i64;
-        if id != 0 && metadata.snapshot_by_id(id).is_none() {
-            return id;
-        }
+/// The folder of a table's metadata files, without a slash at its end.
+pub fn metadata_folder(metadata: &TableMetadata) -> String {
+    match metadata.properties().get("write.metadata.path") {
+        Some(path) => path.trim_end_matches('/').to_string(),
+        None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
     }
 }
 
 /// Writes the manifests of the added files: as many as keep each near `commit.manifest.target-size-bytes`.
 pub(super) async fn write_added(table: &Table, changes: &ChangeSet, written: &mut Written) -> Result<()> {
+    if changes.added_data_files.is_empty() {
+        return Ok(());
+    }
     let metadata = &table.metadata;
     let spec_id = conflict::spec_id(table, changes);
     let spec = metadata

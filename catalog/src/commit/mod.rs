@@ -15,25 +15,36 @@ mod change;
 mod conflict;
 #[cfg(test)]
 mod faulty_catalog;
+mod gate;
 mod manifests;
 mod merge;
 mod outcome;
+mod replace;
 mod retry;
 mod summary;
 #[cfg(test)]
 mod tests;
 
+use iceberg::spec::Operation;
+use iceberg::{TableRequirement, TableUpdate};
+
 use crate::{Catalog, Error, Result, Table};
 
 use self::attempt::Attempt;
-pub use self::change::{ChangeSet, CommitOptions};
+pub use self::change::{ChangeSet, CommitOptions, Target};
+#[cfg(test)]
+pub(crate) use self::faulty_catalog::file_at;
+pub use self::gate::{CommitGate, CommitIdentity};
 use self::manifests::Written;
+pub use self::manifests::metadata_folder;
 use self::outcome::Outcome;
+use self::replace::Replaced;
+pub use self::replace::with_columns;
 use self::retry::Retries;
 
 /// Commits a change set to a table, on top of whatever other writers commit first.
 ///
-/// `table` is the state that the change was computed from. Returns the table as committed. A change set without files
+/// `table` is the state that the change was computed from. Returns the table as committed. A change set that changes nothing
 /// commits nothing and returns the table as it is.
 ///
 /// Retries are set by the table's properties `commit.retry.num-retries` (default 20), `commit.retry.min-wait-ms` (100),
@@ -51,13 +62,12 @@ pub async fn commit(
     changes: ChangeSet,
     options: &CommitOptions,
 ) -> Result<Table> {
-    conflict::check_supported(table, &changes)?;
-    if changes.is_empty() {
+    if changes.is_empty() && changes.operation == Operation::Append {
         return Ok(table.clone());
     }
-    let mut written = Written::new(table);
-    let result = match manifests::write_added(table, &changes, &mut written).await {
-        Ok(()) => run(catalog, table, &changes, options, &mut written).await,
+    let mut written = Written::new(table, options.identity);
+    let result = match write_added(table, &changes, &mut written).await {
+        Ok(base) => run(catalog, table, &base, &changes, options, &mut written).await,
         Err(error) => Err(Failure::Certain(error)),
     };
     match result {
@@ -74,6 +84,14 @@ pub async fn commit(
     }
 }
 
+/// Writes what every attempt needs. Returns the table that the files were written for.
+async fn write_added(table: &Table, changes: &ChangeSet, written: &mut Written) -> Result<Table> {
+    let base = Ground::of(table, changes)?.table;
+    conflict::check_supported(&base, changes)?;
+    manifests::write_added(&base, changes, written).await?;
+    Ok(base)
+}
+
 /// Why a commit did not come back with a table, and with that, what may be done with its files.
 enum Failure {
     /// It has not taken effect and never will.
@@ -82,24 +100,57 @@ enum Failure {
     Unknown(Error),
 }
 
-/// Attempts until one is decided.
+/// What the new snapshot is put on: the table, or what is made of it first.
+struct Ground {
+    table: Table,
+    updates: Vec<TableUpdate>,
+    requirements: Vec<TableRequirement>,
+}
+
+impl Ground {
+    fn of(current: &Table, changes: &ChangeSet) -> Result<Self> {
+        match &changes.target {
+            Target::Existing | Target::Staged => {
+                Ok(Self { table: current.clone(), updates: Vec::new(), requirements: Vec::new() })
+            }
+            Target::Replaced(columns) => {
+                let Replaced { table, updates, requirements } = replace::replaced(current, columns)?;
+                Ok(Self { table, updates, requirements })
+            }
+        }
+    }
+}
+
+/// Attempts until one is decided. `base` is what the files were written for.
 async fn run(
     catalog: &dyn Catalog,
     table: &Table,
+    base: &Table,
     changes: &ChangeSet,
     options: &CommitOptions,
     written: &mut Written,
 ) -> Result<Table, Failure> {
     let mut retries = Retries::new(table.metadata.properties()).map_err(Failure::Certain)?;
-    let mut current = match options.is_behind {
+    let mut current = match options.is_behind && !matches!(changes.target, Target::Staged) {
         true => outcome::reload(catalog, table).await.map_err(Failure::Certain)?,
         false => table.clone(),
     };
     loop {
-        conflict::check(table, &current, changes).map_err(Failure::Certain)?;
-        let attempt = Attempt::write(&current, changes, options, written).await.map_err(Failure::Certain)?;
-        let Attempt { requirements, updates } = attempt;
-        let answer = catalog.commit_table(&table.ident, requirements, updates).await;
+        let ground = Ground::of(&current, changes).map_err(Failure::Certain)?;
+        conflict::check(base, &ground.table, changes).map_err(Failure::Certain)?;
+        let attempt = Attempt::write(&current, &ground.table, changes, options, written).await;
+        let attempt = attempt.map_err(Failure::Certain)?;
+        let updates = ground.updates.into_iter().chain(attempt.updates).collect();
+        if let Some(gate) = &options.gate {
+            gate.begin().await.map_err(Failure::Certain)?;
+        }
+        let answer = match changes.target {
+            Target::Staged => catalog.create_staged(table, updates).await,
+            Target::Existing | Target::Replaced(_) => {
+                let requirements = attempt::requirements(&current).into_iter().chain(ground.requirements).collect();
+                catalog.commit_table(&table.ident, requirements, updates).await
+            }
+        };
         let conflict = match outcome::of(answer) {
             Outcome::Committed(committed) => return Ok(committed),
             Outcome::Failed(error) => return Err(Failure::Certain(error)),
@@ -110,6 +161,13 @@ async fn run(
         current = outcome::reload(catalog, table).await.map_err(outcome::of_reload)?;
         if outcome::holds(&current, written.snapshot_id()) {
             return Ok(current);
+        }
+        if matches!(changes.target, Target::Staged) {
+            let exists = Error::TableExists { catalog: table.catalog.clone(), table: table.ident.to_string() };
+            return Err(Failure::Certain(exists));
+        }
+        if let Some(gate) = &options.gate {
+            gate.lost();
         }
         if !retries.wait().await {
             return Err(Failure::Certain(conflict));

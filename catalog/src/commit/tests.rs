@@ -332,3 +332,57 @@ async fn timestamps_never_go_back() {
     let times: Vec<i64> = table.metadata.history().iter().map(|log| log.timestamp_ms).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
+
+/// Lets so many commits begin, and knows how many were lost.
+#[derive(Debug, Default)]
+struct Gate {
+    begins: parking_lot::Mutex<u32>,
+    lost: parking_lot::Mutex<u32>,
+}
+
+#[async_trait::async_trait]
+impl CommitGate for Gate {
+    async fn begin(&self) -> Result<()> {
+        let mut left = self.begins.lock();
+        *left = left.checked_sub(1).ok_or(Error::GivenUp)?;
+        Ok(())
+    }
+
+    fn lost(&self) {
+        *self.lost.lock() += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_given_up_leaves_nothing() {
+    for (faults, begins, lost) in [(vec![], 0, 0), (vec![Fault::OtherWriterFirst], 1, 1)] {
+        let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false).with(&faults);
+        let gate = Arc::new(Gate { begins: parking_lot::Mutex::new(begins), ..Gate::default() });
+        let options = CommitOptions { gate: Some(Arc::clone(&gate) as _), ..CommitOptions::default() };
+        let ours = ChangeSet::append(vec![file("ours", 1, None)]);
+        let error = commit(&catalog, &catalog.table(), ours, &options).await.expect_err("given up");
+        assert!(matches!(error, Error::GivenUp), "{error}");
+        assert_eq!(*gate.lost.lock(), lost);
+        let others = metadata_files(&catalog.table()).await.len();
+        assert_eq!(others, if faults.is_empty() { 0 } else { 2 }, "only the other writer's manifest and list");
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_replaces_what_another_writer_adds_meanwhile() {
+    for version in [FormatVersion::V1, FormatVersion::V2, FormatVersion::V3] {
+        let catalog = FaultyCatalog::new(version, &[], false);
+        let first = append(&catalog, vec![file("old", 10, None)]).await.expect("committed");
+        let columns = first.metadata.current_schema().as_struct().fields()[..1].to_vec();
+        let columns = iceberg::spec::Schema::builder().with_fields(columns).build().expect("a schema");
+        let base = with_columns(&first, &columns).expect("a table");
+        let catalog = FaultyCatalog { faults: parking_lot::Mutex::new([Fault::OtherWriterFirst].into()), ..catalog };
+        let changes = ChangeSet::append(vec![file("new", 3, None)]).to(Target::Replaced(Arc::new(columns)));
+        let table = commit(&catalog, &first, changes, &CommitOptions::default()).await.expect("committed");
+        assert_eq!(live_files(&table).await.keys().collect::<Vec<_>>(), ["new"], "{version:?}");
+        assert_eq!(table.metadata.current_schema(), base.metadata.current_schema());
+        assert_eq!(summary(&table, "total-records"), Some("3"));
+        assert_eq!(table.metadata.snapshots().len(), 3, "older ones stay");
+        assert_eq!(table.metadata.current_snapshot().and_then(|snapshot| snapshot.parent_snapshot_id()), None);
+    }
+}

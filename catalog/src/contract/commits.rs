@@ -11,7 +11,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use super::{Context, OrFail, Outcome, ensure, expect_error};
-use crate::{Error, Table};
+use crate::{ChangeSet, CommitOptions, Error, Table, Target, commit};
 
 pub(super) async fn properties_are_set_and_removed(context: &Context) -> Outcome {
     let table = context.table().await?;
@@ -40,6 +40,29 @@ pub(super) async fn snapshots_are_added(context: &Context) -> Outcome {
     ensure(parent == first.metadata.current_snapshot_id(), "its parent is not the first")?;
     ensure(loaded.metadata.last_sequence_number() == 2, "the last sequence number is not 2")?;
     ensure(loaded.metadata.history().len() == 2, "the snapshot log has other entries")
+}
+
+pub(super) async fn content_and_columns_are_replaced_at_once(context: &Context) -> Outcome {
+    let table = context.table().await?;
+    let first = context.writer.commit_table(&table.ident, main_is(&table), append(&table)).await.or_fail("adding")?;
+    let text = NestedField::optional(1, "text", Type::Primitive(PrimitiveType::String));
+    let columns = Schema::builder().with_fields([text.into()]).build().or_fail("making a schema")?;
+    let changes = ChangeSet::default().to(Target::Replaced(columns.into()));
+    let replaced = commit(context.writer.as_ref(), &first, changes, &CommitOptions::default()).await;
+    let replaced = replaced.or_fail("replacing")?;
+    let loaded = context.load(&table.ident).await?;
+    let (was, is) = (&first.metadata, &loaded.metadata);
+    ensure(was.uuid() == is.uuid(), "it is another table")?;
+    ensure(is.current_snapshot_id() == replaced.metadata.current_snapshot_id(), "another snapshot is current")?;
+    let fields = is.current_schema().as_struct().fields().clone();
+    ensure(fields.len() == 1 && fields[0].name == "text", format!("its columns are {fields:?}"))?;
+    ensure(fields[0].id > was.last_column_id(), format!("its column has the id {} of another", fields[0].id))?;
+    ensure(
+        was.current_snapshot_id().is_some_and(|old| is.snapshot_by_id(old).is_some()),
+        "its older snapshot is gone",
+    )?;
+    let parent = is.current_snapshot().and_then(|snapshot| snapshot.parent_snapshot_id());
+    ensure(parent.is_none(), "the new snapshot has a parent, of which it has nothing")
 }
 
 pub(super) async fn schemas_evolve(context: &Context) -> Outcome {
@@ -165,7 +188,7 @@ fn main_is(table: &Table) -> Vec<TableRequirement> {
 }
 
 /// A snapshot without files on top of the main branch. Its manifest list is never read.
-fn append(table: &Table) -> Vec<TableUpdate> {
+pub(super) fn append(table: &Table) -> Vec<TableUpdate> {
     let id = i64::from_be_bytes(Uuid::new_v4().as_u64_pair().0.to_be_bytes()) & i64::MAX;
     let summary = Summary { operation: Operation::Append, additional_properties: HashMap::new() };
     let snapshot = Snapshot::builder()

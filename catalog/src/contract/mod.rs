@@ -40,6 +40,8 @@ pub struct Capabilities {
     pub nested_namespaces: bool,
     /// Names may have letters outside ASCII, spaces and signs.
     pub any_names: bool,
+    /// A table can be staged, and appear with its first snapshot.
+    pub staged_creation: bool,
     /// A namespace's properties are kept.
     pub namespace_properties: bool,
     /// Dropping with purge deletes the files at once (a service may do it later).
@@ -52,6 +54,7 @@ impl Capabilities {
     /// Everything.
     pub const ALL: Self = Self {
         exclusive_creation: true,
+        staged_creation: true,
         drop_keeps_files: true,
         rename: true,
         register: true,
@@ -116,10 +119,12 @@ pub async fn check_catalogs(writer: Arc<dyn Catalog>, reader: Arc<dyn Catalog>, 
             renaming_moves_between_namespaces,
             renaming_never_replaces_another,
             registered_ones_are_loaded_as_they_were,
+            staged_ones_appear_with_their_first_snapshot,
             many_are_each_listed_once;
         commits:
             properties_are_set_and_removed,
             snapshots_are_added,
+            content_and_columns_are_replaced_at_once,
             schemas_evolve,
             each_writes_a_new_metadata_file_and_logs_the_old,
             stale_ones_conflict_and_change_nothing,

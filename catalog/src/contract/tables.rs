@@ -6,6 +6,7 @@ use futures::{StreamExt, TryStreamExt, future, stream};
 use iceberg::spec::{FormatVersion, NullOrder, SortDirection, SortField, SortOrder, Transform, UnboundPartitionSpec};
 use iceberg::{TableIdent, TableRequirement};
 
+use super::commits::append;
 use super::{Context, OrFail, Outcome, ensure, expect_error, fresh_namespace, two_columns};
 use crate::Error;
 
@@ -286,4 +287,29 @@ pub(super) async fn many_are_each_listed_once(context: &Context) -> Outcome {
     wanted.sort();
     let tables = context.reader.list_tables(&namespace).await.or_fail("listing")?;
     ensure(tables == wanted, format!("{} of {MANY} are listed", tables.len()))
+}
+
+pub(super) async fn staged_ones_appear_with_their_first_snapshot(context: &Context) -> Outcome {
+    let ident = TableIdent::new(context.namespace().await?, "orders".to_owned());
+    let staged = context.writer.stage_table(&ident, &two_columns()).await.or_fail("staging")?;
+    let Some(staged) = staged.filter(|_| context.can.staged_creation) else {
+        return ensure(!context.can.staged_creation, "it cannot stage tables");
+    };
+    let absent = context.reader.load_table(&ident).await;
+    expect_error("loading a staged table", absent, |error| matches!(error, Error::TableNotFound { .. }))?;
+    let created = context.writer.create_staged(&staged, append(&staged)).await.or_fail("creating it")?;
+    let loaded = context.load(&ident).await?;
+    ensure(loaded.metadata.uuid() == created.metadata.uuid(), "another table was loaded")?;
+    ensure(loaded.metadata.snapshots().len() == 1, format!("{} snapshots", loaded.metadata.snapshots().len()))?;
+    ensure(loaded.metadata.current_snapshot().is_some(), "none of them is current")?;
+    let columns = |table: &crate::Table| {
+        let fields = table.metadata.current_schema().as_struct().fields();
+        fields.iter().map(|field| (field.id, field.name.clone())).collect::<Vec<_>>()
+    };
+    ensure(columns(&loaded) == columns(&staged), format!("its columns are {:?}", columns(&loaded)))?;
+    ensure(loaded.metadata.properties().get("owner").is_some_and(|owner| owner == "contract"), "its property is lost")?;
+    let again = context.writer.create_staged(&staged, Vec::new()).await;
+    expect_error("creating it again", again, |error| {
+        matches!(error, Error::TableExists { .. } | Error::CommitConflict { .. })
+    })
 }

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use iceberg::spec::{SortOrder, TableMetadata, TableMetadataBuilder, TableMetadataRef, UnboundPartitionSpec};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
+use super::purge::Missing;
 use super::{Pointers, Renamed, metadata_file, purge, update};
+use crate::changes::{Change, ChangeLog, Note};
 use crate::metadata_cache::MetadataCache;
 use crate::storage::{Storage, check_namespace, check_table, overlap};
 use crate::{Catalog, Error, NewTable, Result, Table};
@@ -19,6 +21,7 @@ pub(crate) struct PointerCatalog<P> {
     warehouse: Option<String>,
     storage: Arc<Storage>,
     cache: Arc<MetadataCache>,
+    changes: Option<Arc<ChangeLog>>,
     pointers: P,
 }
 
@@ -32,7 +35,8 @@ impl<P: Pointers> PointerCatalog<P> {
         pointers: P,
     ) -> Self {
         let warehouse = warehouse.map(|location| location.trim_end_matches('/').to_owned());
-        Self { name: name.to_owned(), warehouse, storage, cache, pointers }
+        let changes = ChangeLog::of(pointers.identity(), warehouse.as_deref(), &storage, pointers.settles_after());
+        Self { name: name.to_owned(), warehouse, storage, cache, changes, pointers }
     }
 
     fn no_table(&self, table: &TableIdent) -> Error {
@@ -102,6 +106,40 @@ impl<P: Pointers> PointerCatalog<P> {
             }
         }
         Ok(location.trim_end_matches('/').to_owned())
+    }
+
+    /// A new table as it is before it has a metadata file.
+    async fn stage(&self, table: &TableIdent, new: NewTable) -> Result<Table> {
+        self.require_namespace(&table.namespace).await?;
+        if self.pointers.get(table).await?.is_some() {
+            return Err(self.table_exists(table));
+        }
+        check_table(&self.storage, &new)?;
+        let location = match new.location {
+            Some(location) => self.free_location(table, &location).await?,
+            None => self.default_location(table).await?,
+        };
+        let spec = new.partition_spec.unwrap_or_else(|| UnboundPartitionSpec::builder().build());
+        let order = new.sort_order.unwrap_or_else(SortOrder::unsorted_order);
+        let metadata = TableMetadataBuilder::new(new.schema, spec, order, location, new.format_version, new.properties)
+            .and_then(TableMetadataBuilder::build)
+            .map_err(|error| Error::Invalid {
+                message: format!("table {table} cannot be created: {}", error.message()),
+                source: Some(error.into()),
+            })?
+            .metadata;
+        Ok(self.table(table, String::new(), Arc::new(metadata)))
+    }
+
+    /// Notes that a table's files are to be deleted once its name is gone.
+    async fn note_purge(&self, table: &Table) -> Option<Note> {
+        let changes = self.changes.as_ref()?;
+        let purge = Change::Purge {
+            table: table.ident.clone(),
+            uuid: table.metadata.uuid(),
+            metadata_location: table.metadata_location.clone(),
+        };
+        changes.note("", purge).await
     }
 
     /// Removes a metadata file that no pointer names. Failing to is only a leftover file.
@@ -202,37 +240,40 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     }
 
     async fn create_table(&self, table: &TableIdent, new: NewTable) -> Result<Table> {
-        self.require_namespace(&table.namespace).await?;
-        if self.pointers.get(table).await?.is_some() {
-            return Err(self.table_exists(table));
-        }
-        check_table(&self.storage, &new)?;
-        let location = match new.location {
-            Some(location) => self.free_location(table, &location).await?,
-            None => self.default_location(table).await?,
-        };
-        let spec = new.partition_spec.unwrap_or_else(|| UnboundPartitionSpec::builder().build());
-        let order = new.sort_order.unwrap_or_else(SortOrder::unsorted_order);
-        let metadata = TableMetadataBuilder::new(new.schema, spec, order, location, new.format_version, new.properties)
-            .and_then(TableMetadataBuilder::build)
-            .map_err(|error| Error::Invalid {
-                message: format!("table {table} cannot be created: {}", error.message()),
-                source: Some(error.into()),
-            })?
-            .metadata;
-        self.add(table, metadata).await
+        let staged = self.stage(table, new).await?;
+        self.add(table, Arc::unwrap_or_clone(staged.metadata)).await
+    }
+
+    async fn stage_table(&self, table: &TableIdent, new: &NewTable) -> Result<Option<Table>> {
+        self.stage(table, new.clone()).await.map(Some)
+    }
+
+    async fn create_staged(&self, staged: &Table, updates: Vec<TableUpdate>) -> Result<Table> {
+        let metadata = update::created(&staged.ident, &staged.metadata, updates)?;
+        self.add(&staged.ident, metadata).await
+    }
+
+    async fn change_log(&self) -> Result<Option<Arc<ChangeLog>>> {
+        Ok(self.changes.clone())
     }
 
     async fn drop_table(&self, table: &TableIdent, purge: bool) -> Result<()> {
-        let files = match purge {
-            true => purge::reachable_files(&self.load_table(table).await?, &self.cache).await?,
-            false => Vec::new(),
-        };
-        if !self.pointers.remove(table).await? {
-            return Err(self.no_table(table));
+        if !purge {
+            return if self.pointers.remove(table).await? { Ok(()) } else { Err(self.no_table(table)) };
         }
-        purge::delete_files(&self.storage, files).await;
-        Ok(())
+        let dropped = self.load_table(table).await?;
+        purge::check_is_ours(&dropped)?;
+        let files = purge::reachable_files(&dropped, &self.cache, Missing::Error).await?;
+        let note = self.note_purge(&dropped).await;
+        let removed = self.pointers.remove(table).await;
+        if let Ok(true) = removed {
+            purge::delete_reachable(&self.storage, files).await;
+        }
+        // A removal whose outcome is not known: the next sweep will see whether the table is there.
+        if let (Some(note), Ok(_)) = (note, &removed) {
+            note.remove().await;
+        }
+        if removed? { Ok(()) } else { Err(self.no_table(table)) }
     }
 
     async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {

@@ -11,6 +11,7 @@ mod update;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::{NamespaceIdent, TableIdent};
@@ -18,6 +19,7 @@ use iceberg::{NamespaceIdent, TableIdent};
 use crate::Result;
 
 pub(crate) use catalog::PointerCatalog;
+pub(crate) use purge::{Missing, delete_reachable, reachable_files};
 
 /// Names, and where each table's current metadata file is. Each call is atomic.
 #[async_trait]
@@ -52,6 +54,12 @@ pub(crate) trait Pointers: Debug + Send + Sync {
 
     /// Renames a table.
     async fn rename(&self, from: &TableIdent, to: &TableIdent) -> Result<Renamed>;
+
+    /// What tells these names from those of other catalogs, to every process that uses them. No secret.
+    fn identity(&self) -> String;
+
+    /// How long after its process has died a change that it asked for may still happen.
+    fn settles_after(&self) -> Duration;
 }
 
 /// How a rename ended.

@@ -12,20 +12,61 @@ use crate::{Error, Result, Table};
 /// Requests in flight at once.
 const CONCURRENCY: usize = 16;
 
-/// Every file of every snapshot, data files first, the current metadata file last. Nothing is deleted yet.
-pub(super) async fn reachable_files(table: &Table, cache: &Arc<MetadataCache>) -> Result<Vec<String>> {
-    let metadata = &table.metadata;
-    if metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
-        let ident = &table.ident;
-        return Err(Error::invalid(format!(
-            "table {ident} has gc.enabled = false, so its files are not ours to delete: drop it without PURGE"
-        )));
+/// The files that a table's metadata reaches.
+#[derive(Debug)]
+pub(crate) struct ReachableFiles {
+    data: Vec<String>,
+    manifests: Vec<String>,
+    /// Manifest lists, statistics, older metadata files.
+    metadata: Vec<String>,
+    /// The current metadata file, by which the others are found.
+    root: String,
+}
+
+/// What a file is that should be there and is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// An error: files that it names may be there, and would not be found.
+    Error,
+    /// Deleted before, after all that it names: deleting is gone on with.
+    Deleted,
+}
+
+impl ReachableFiles {
+    pub(crate) fn all(self) -> impl Iterator<Item = String> {
+        self.data.into_iter().chain(self.manifests).chain(self.metadata).chain([self.root])
     }
+}
+
+/// Fails for a table whose files are not ours to delete.
+///
+/// # Errors
+/// `Invalid` names the property.
+pub(super) fn check_is_ours(table: &Table) -> Result<()> {
+    match table.metadata.properties().get("gc.enabled").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+        true => Err(Error::invalid(format!(
+            "table {} has gc.enabled = false, so its files are not ours to delete: drop it without PURGE",
+            table.ident
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Every file of every snapshot. Nothing is deleted yet.
+pub(crate) async fn reachable_files(
+    table: &Table,
+    cache: &Arc<MetadataCache>,
+    missing: Missing,
+) -> Result<ReachableFiles> {
+    let metadata = &table.metadata;
     let mut lists = BTreeSet::new();
     let mut manifests = Vec::new();
     let mut seen = BTreeSet::new();
     for snapshot in metadata.snapshots() {
-        let list = cache.manifest_list(&table.storage, metadata, snapshot).await?;
+        let list = match cache.manifest_list(&table.storage, metadata, snapshot).await {
+            Err(Error::FileNotFound { .. }) if missing == Missing::Deleted => continue,
+            list => list?,
+        };
         lists.insert(snapshot.manifest_list().to_owned());
         manifests.extend(list.entries().iter().filter(|file| seen.insert(file.manifest_path.clone())).cloned());
     }
@@ -33,7 +74,10 @@ pub(super) async fn reachable_files(table: &Table, cache: &Arc<MetadataCache>) -
         .map(|file| {
             let storage = Arc::clone(&table.storage);
             async move {
-                let manifest = read_manifest(&storage, &file).await?;
+                let manifest = match read_manifest(&storage, &file).await {
+                    Err(Error::FileNotFound { .. }) if missing == Missing::Deleted => return Ok(Vec::new()),
+                    manifest => manifest?,
+                };
                 Ok::<_, Error>(manifest.entries().iter().map(|entry| entry.file_path().to_owned()).collect::<Vec<_>>())
             }
         })
@@ -46,11 +90,24 @@ pub(super) async fn reachable_files(table: &Table, cache: &Arc<MetadataCache>) -
     let statistics = metadata.statistics_iter().map(|file| file.statistics_path.clone());
     let partition_statistics = metadata.partition_statistics_iter().map(|file| file.statistics_path.clone());
     let log = metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone());
-    let files = data.into_iter().chain(seen).chain(lists).chain(statistics).chain(partition_statistics).chain(log);
-    Ok(files.chain([table.metadata_location.clone()]).collect())
+    let metadata = lists.into_iter().chain(statistics).chain(partition_statistics).chain(log);
+    Ok(ReachableFiles {
+        data: data.into_iter().collect(),
+        manifests: seen.into_iter().collect(),
+        metadata: metadata.collect(),
+        root: table.metadata_location.clone(),
+    })
 }
 
-/// Deletes files, as many as can be. What is left is logged: the table is gone from the catalog already.
+/// Deletes files, as many as can be: those by which others are found after these. What is left is logged: the table is gone from the
+/// catalog already.
+pub(crate) async fn delete_reachable(storage: &Arc<Storage>, files: ReachableFiles) {
+    for files in [files.data, files.manifests, files.metadata, vec![files.root]] {
+        delete_files(storage, files).await;
+    }
+}
+
+/// Deletes files, as many as can be.
 pub(super) async fn delete_files(storage: &Arc<Storage>, files: Vec<String>) {
     let (count, first) = (files.len(), files.first().cloned());
     if let Err(error) = storage.delete_all(files).await {

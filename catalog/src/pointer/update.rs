@@ -37,6 +37,18 @@ pub(super) fn apply(
     Ok(Some(result).filter(|result| !result.changes.is_empty()))
 }
 
+/// A new table's first metadata.
+pub(super) fn created(table: &TableIdent, staged: &TableMetadata, updates: Vec<TableUpdate>) -> Result<TableMetadata> {
+    if updates.is_empty() {
+        return Ok(staged.clone());
+    }
+    let mut builder = staged.clone().into_builder(None);
+    for update in updates {
+        builder = update.apply(builder).map_err(|error| failed(table, error))?;
+    }
+    Ok(builder.build().map_err(|error| failed(table, error))?.metadata)
+}
+
 /// Whether metadata files that leave the log are deleted.
 pub(super) fn deletes_old_metadata(metadata: &TableMetadata) -> bool {
     let property = metadata.properties().get("write.metadata.delete-after-commit.enabled");

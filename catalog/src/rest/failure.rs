@@ -23,6 +23,7 @@ pub(super) enum Purpose<'a> {
     LoadTable(&'a TableIdent),
     Credentials(&'a TableIdent),
     CreateTable(&'a TableIdent),
+    StageTable(&'a TableIdent),
     RegisterTable(&'a TableIdent),
     DropTable(&'a TableIdent),
     RenameTable(&'a TableIdent, &'a TableIdent),
@@ -42,6 +43,7 @@ impl fmt::Display for Purpose<'_> {
             Self::LoadTable(table) => write!(f, "loading table {table}"),
             Self::Credentials(table) => write!(f, "getting credentials for table {table}"),
             Self::CreateTable(table) => write!(f, "creating table {table}"),
+            Self::StageTable(table) => write!(f, "staging table {table}"),
             Self::RegisterTable(table) => write!(f, "registering table {table}"),
             Self::DropTable(table) => write!(f, "dropping table {table}"),
             Self::RenameTable(from, to) => write!(f, "renaming table {from} to {to}"),
@@ -191,7 +193,9 @@ impl Service {
             | Purpose::CreateNamespace(namespace)
             | Purpose::DropNamespace(namespace)
             | Purpose::ListTables(namespace) => no_namespace(namespace),
-            Purpose::CreateTable(table) | Purpose::RegisterTable(table) => no_namespace(&table.namespace),
+            Purpose::CreateTable(table) | Purpose::StageTable(table) | Purpose::RegisterTable(table) => {
+                no_namespace(&table.namespace)
+            }
             Purpose::RenameTable(_, to) if is_namespace => no_namespace(&to.namespace),
             Purpose::LoadTable(table)
             | Purpose::Credentials(table)
@@ -213,9 +217,10 @@ impl Service {
         match purpose {
             Purpose::CreateNamespace(namespace) => Error::NamespaceExists { catalog, namespace: namespace.to_string() },
             Purpose::DropNamespace(namespace) => Error::NamespaceNotEmpty { catalog, namespace: namespace.to_string() },
-            Purpose::CreateTable(table) | Purpose::RegisterTable(table) | Purpose::RenameTable(_, table) => {
-                Error::TableExists { catalog, table: table.to_string() }
-            }
+            Purpose::CreateTable(table)
+            | Purpose::StageTable(table)
+            | Purpose::RegisterTable(table)
+            | Purpose::RenameTable(_, table) => Error::TableExists { catalog, table: table.to_string() },
             Purpose::Commit(table) => Error::CommitConflict { table: table.to_string(), message },
             _ => Error::invalid(format!("{self} refused {purpose}: {message} ({kind})")),
         }

@@ -9,12 +9,14 @@ mod failure;
 mod known;
 mod path;
 mod session;
+mod staged;
 mod stores;
 mod vended;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,8 +33,9 @@ use self::wire::{
     CommitTableRequest, CreateNamespaceRequest, CreateTableRequest, ListNamespacesResponse, ListTablesResponse,
     NamespaceResponse, RegisterTableRequest, RenameTableRequest, TableResponse,
 };
+use crate::changes::ChangeLog;
 use crate::metadata_cache::read_table_metadata;
-use crate::settings::CatalogSettings;
+use crate::settings::{CatalogSettings, without_password};
 use crate::storage::{check_namespace, check_table};
 use crate::{Catalog, Error, NewTable, Result, Table};
 
@@ -44,7 +47,11 @@ pub(crate) struct RestCatalog {
     session: OnceCell<Arc<Session>>,
     stores: Stores,
     known: Known,
+    changes: OnceLock<Option<Arc<ChangeLog>>>,
 }
+
+/// How long a service, and what stands in front of it, may take to carry out what a client that is gone has sent.
+const SETTLES_AFTER: Duration = Duration::from_secs(3600);
 
 impl RestCatalog {
     /// The catalog that users call `name`.
@@ -56,6 +63,7 @@ impl RestCatalog {
             session: OnceCell::new(),
             stores: Stores::default(),
             known: Known::default(),
+            changes: OnceLock::new(),
         })
     }
 
@@ -93,6 +101,36 @@ impl RestCatalog {
             metadata: Arc::new(answer.metadata),
             storage,
         })
+    }
+
+    /// Asks the service to create a table, or to stage one.
+    async fn post_table(
+        &self,
+        session: &Session,
+        purpose: Purpose<'_>,
+        table: &TableIdent,
+        new: &NewTable,
+    ) -> Result<Bytes> {
+        check_table(&session.storage, new)?;
+        // Services must refuse a name that is taken, but some answer with the table that has it.
+        match self.load_table(table).await {
+            Ok(_) => return Err(self.table_exists(table)),
+            // Who may create but not look will be told by the service.
+            Err(Error::TableNotFound { .. } | Error::AccessDenied { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut properties = new.properties.clone();
+        properties.insert("format-version".to_owned(), (new.format_version as u8).to_string());
+        let request = CreateTableRequest {
+            name: &table.name,
+            location: new.location.as_deref(),
+            schema: &new.schema,
+            partition_spec: new.partition_spec.clone().map(|spec| spec.with_spec_id(0)),
+            write_order: new.sort_order.as_ref().filter(|order| !order.is_unsorted()),
+            stage_create: matches!(purpose, Purpose::StageTable(_)),
+            properties: &properties,
+        };
+        session.client.post(purpose, session.paths.tables(&table.namespace)?, &request).await
     }
 
     async fn table_of_body(
@@ -263,33 +301,55 @@ impl Catalog for RestCatalog {
     }
 
     async fn create_table(&self, table: &TableIdent, new: NewTable) -> Result<Table> {
-        let session = self.session().await?;
-        let purpose = Purpose::CreateTable(table);
-        check_table(&session.storage, &new)?;
-        // Services must refuse a name that is taken, but some answer with the table that has it.
-        match self.load_table(table).await {
-            Ok(_) => return Err(self.table_exists(table)),
-            // Who may create but not look will be told by the service.
-            Err(Error::TableNotFound { .. } | Error::AccessDenied { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let mut properties = new.properties;
-        properties.insert("format-version".to_owned(), (new.format_version as u8).to_string());
-        let request = CreateTableRequest {
-            name: &table.name,
-            location: new.location.as_deref(),
-            schema: &new.schema,
-            partition_spec: new.partition_spec.map(|spec| spec.with_spec_id(0)),
-            write_order: new.sort_order.as_ref().filter(|order| !order.is_unsorted()),
-            stage_create: false,
-            properties: &properties,
-        };
-        let body = session.client.post(purpose, session.paths.tables(&table.namespace)?, &request).await?;
+        let (session, purpose) = (self.session().await?, Purpose::CreateTable(table));
+        let body = self.post_table(session, purpose, table, &new).await?;
         let created = self.table_of_body(session, table, purpose, body).await?;
         if created.metadata.snapshots().len() == 0 && same_columns(created.metadata.current_schema(), &new.schema) {
             return Ok(created);
         }
         Err(self.table_exists(table))
+    }
+
+    async fn stage_table(&self, table: &TableIdent, new: &NewTable) -> Result<Option<Table>> {
+        let (session, purpose) = (self.session().await?, Purpose::StageTable(table));
+        let body = match self.post_table(session, purpose, table, new).await {
+            // It is optional; services that lack it say so in several ways.
+            Err(Error::Unsupported { .. } | Error::Invalid { .. } | Error::Unavailable { .. }) => return Ok(None),
+            body => body?,
+        };
+        let answer: TableResponse = session.client.parse(purpose, body).await?;
+        if answer.metadata.snapshots().len() > 0 || !same_columns(answer.metadata.current_schema(), &new.schema) {
+            return Err(self.table_exists(table));
+        }
+        // One that has created the table right away is not to be trusted with a second creation.
+        if !matches!(self.load_table(table).await, Err(Error::TableNotFound { .. } | Error::AccessDenied { .. })) {
+            return Err(self.table_exists(table));
+        }
+        let vended = Vended::new(answer.metadata.location(), answer.config, answer.storage_credentials.as_deref());
+        Ok(Some(Table {
+            catalog: self.name.clone(),
+            ident: table.clone(),
+            metadata_location: String::new(),
+            storage: self.stores.of_answer(session, table, vended)?,
+            metadata: Arc::new(answer.metadata),
+        }))
+    }
+
+    async fn create_staged(&self, staged: &Table, updates: Vec<TableUpdate>) -> Result<Table> {
+        let updates = staged::creation(&staged.metadata)?.into_iter().chain(updates).collect();
+        self.commit_table(&staged.ident, vec![TableRequirement::NotExist], updates).await
+    }
+
+    async fn change_log(&self) -> Result<Option<Arc<ChangeLog>>> {
+        let session = self.session().await?;
+        let open = || {
+            let (uri, warehouse) =
+                (self.settings.uri.as_deref().unwrap_or_default(), self.settings.warehouse.as_deref());
+            let prefix = self.settings.prefix.as_deref().unwrap_or_default();
+            let identity = format!("rest {} {} {prefix}", without_password(uri), warehouse.unwrap_or_default());
+            ChangeLog::of(identity, warehouse, &session.storage, SETTLES_AFTER)
+        };
+        Ok(self.changes.get_or_init(open).clone())
     }
 
     async fn drop_table(&self, table: &TableIdent, purge: bool) -> Result<()> {

@@ -99,6 +99,23 @@ fn sqlite(rest: &str) -> Result<Address, String> {
     Ok(Address::SqliteFile(PathBuf::from(path)))
 }
 
+impl Address {
+    /// What tells the database, and the tables in it, from all others. No secret.
+    pub(super) fn identity(&self) -> String {
+        match self {
+            Self::SqliteFile(path) => format!("sqlite {}", path.display()),
+            Self::SqliteMemory => format!("sqlite in memory {}", uuid::Uuid::new_v4()),
+            Self::Postgres(options) => {
+                let (host, port, user) = (options.get_host(), options.get_port(), options.get_username());
+                let database = options.get_database().unwrap_or(user);
+                // They may name the schema that tables are looked for in; so may the user.
+                let rest = options.get_options().unwrap_or_default();
+                format!("postgresql {host}:{port}/{database} {user} {rest}")
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one read or one transaction may take.
 pub(super) const WORK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may take to carry out what a client that is gone has sent.
+const POSTGRES_SETTLES_AFTER: Duration = Duration::from_secs(60);
 
 /// A statement with `$1`-style parameters, all text; both databases read them so.
 #[derive(Debug, Clone)]
@@ -73,6 +75,15 @@ impl Database {
         match self {
             Self::Sqlite(sqlite) => sqlite.execute(statements).await,
             Self::Postgres(postgres) => postgres.execute(statements).await,
+        }
+    }
+
+    /// How long after its process has died a transaction may still be committed: SQLite's locks go with the process, a server may
+    /// have a request that it has not read yet.
+    pub(super) fn settles_after(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::ZERO,
+            Self::Postgres(_) => POSTGRES_SETTLES_AFTER,
         }
     }
 

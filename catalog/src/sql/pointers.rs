@@ -4,6 +4,7 @@
 //! from views; PyIceberg's is V0. Missing tables are created as V1, which all of them can use.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::{NamespaceIdent, TableIdent};
@@ -90,6 +91,8 @@ static V1: Statements =
 pub(crate) struct SqlPointers {
     key: String,
     catalog_name: String,
+    /// Of the database.
+    identity: String,
     service: String,
     database: Database,
     statements: OnceCell<&'static Statements>,
@@ -101,6 +104,7 @@ impl SqlPointers {
         Self {
             key: key.to_owned(),
             catalog_name: catalog_name.to_owned(),
+            identity: address.identity(),
             service: format!("catalog {key} ({address})"),
             database: Database::new(address),
             statements: OnceCell::new(),
@@ -260,6 +264,14 @@ impl Pointers for SqlPointers {
             Err(Failure::Duplicate) => Ok(Renamed::Taken),
             Err(failure) => Err(self.explain(failure, format!("renaming table {from}"))),
         }
+    }
+
+    fn identity(&self) -> String {
+        format!("{} {}", self.identity, self.catalog_name)
+    }
+
+    fn settles_after(&self) -> Duration {
+        self.database.settles_after()
     }
 }
 

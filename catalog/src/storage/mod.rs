@@ -12,6 +12,7 @@ mod file_io;
 mod gcs;
 mod head;
 mod http;
+mod listing;
 mod local;
 mod location;
 mod meter;
@@ -43,6 +44,7 @@ use crate::{Error, Result};
 
 use self::failure::Request;
 use self::http::ClientPool;
+pub(crate) use self::listing::Listed;
 use self::local::Confinement;
 use self::location::{Location, Scheme};
 pub use self::meter::{RequestCounts, RequestMeter};

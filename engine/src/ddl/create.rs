@@ -8,11 +8,18 @@ use polynya_catalog::{NewTable, is_placement};
 
 use super::name::{require_create, schema_name, table_exists, table_reference};
 use crate::access::{Access, Object, Privilege};
+use crate::change::Change;
 use crate::names::namespace;
+use crate::query::QueryContext;
 use crate::statement::{CreateSchema, CreateTable, PartitionBy};
-use crate::{Engine, Error, Result, Session, TableName};
+use crate::{Engine, Error, Result, Session, TableName, write};
 
-pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session: &Session) -> Result<&'static str> {
+pub(super) async fn create_schema(
+    engine: &Engine,
+    create: CreateSchema,
+    session: &Session,
+    change: &Change,
+) -> Result<&'static str> {
     let access = engine.access(session).await?;
     let (catalog_name, schema) = schema_name(engine, &create.schema, session, &access)?;
     // Before a privilege is asked for: a catalog that is hidden is not there.
@@ -21,6 +28,7 @@ pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session
     require_placement(&create.properties, &access)?;
     let catalog = engine.whole_catalog(&catalog_name)?;
     let properties = create.properties.into_iter().collect();
+    change.begin()?;
     match catalog.create_namespace(&namespace(&schema)?, properties).await {
         Ok(()) => Ok("CREATE SCHEMA"),
         Err(polynya_catalog::Error::NamespaceExists { .. }) if create.if_not_exists => Ok("CREATE SCHEMA"),
@@ -31,7 +39,12 @@ pub(super) async fn create_schema(engine: &Engine, create: CreateSchema, session
     }
 }
 
-pub(super) async fn create_table(engine: &Arc<Engine>, create: CreateTable, session: &Session) -> Result<&'static str> {
+pub(super) async fn create_table(
+    engine: &Arc<Engine>,
+    create: CreateTable,
+    session: &Session,
+    query: &QueryContext,
+) -> Result<&'static str> {
     let access = engine.access(session).await?;
     let name = engine.resolve_name(&table_reference(&create.table)?, session)?;
     let name = require_create(engine, &name, &access).await?;
@@ -43,11 +56,11 @@ pub(super) async fn create_table(engine: &Arc<Engine>, create: CreateTable, sess
     }
     let schema = schema(create.columns)?;
     let new = new_table(&name, schema, &create.partitions, create.properties)?;
-    match catalog.create_table(&name.ident()?, new).await {
-        Ok(_) => Ok("CREATE TABLE"),
-        Err(polynya_catalog::Error::TableExists { .. }) if create.if_not_exists => Ok("CREATE TABLE"),
-        Err(polynya_catalog::Error::TableExists { .. }) => Err(exists()),
-        Err(other) => Err(other.into()),
+    match write::create_empty(catalog.as_ref(), &name, new, query).await {
+        Ok(()) => Ok("CREATE TABLE"),
+        Err(Error::Catalog(polynya_catalog::Error::TableExists { .. })) if create.if_not_exists => Ok("CREATE TABLE"),
+        Err(Error::Catalog(polynya_catalog::Error::TableExists { .. })) => Err(exists()),
+        Err(other) => Err(other),
     }
 }
 

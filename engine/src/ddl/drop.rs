@@ -8,6 +8,7 @@ use polynya_catalog::{Catalog, NamespaceIdent};
 
 use super::name::{existing_schema, require_create, require_schema, schema_name, table_exists, table_reference};
 use crate::access::{Access, Object, Privilege};
+use crate::change::Change;
 use crate::information_schema::all_namespaces;
 use crate::names::namespace;
 use crate::{Engine, Error, Result, Session, TableName};
@@ -18,11 +19,13 @@ pub(super) async fn drop_table(
     if_exists: bool,
     purge: bool,
     session: &Session,
+    change: &Change,
 ) -> Result<&'static str> {
     let access = engine.access(session).await?;
     let asked = engine.resolve_name(&table_reference(table)?, session)?;
     let Some(name) = find_table(engine, &asked, if_exists, &access).await? else { return Ok("DROP TABLE") };
     access.require(Privilege::Drop, Object::Table(&name))?;
+    change.begin()?;
     engine.whole_catalog(&name.catalog)?.drop_table(&name.ident()?, purge).await?;
     Ok("DROP TABLE")
 }
@@ -33,6 +36,7 @@ pub(super) async fn drop_schema(
     if_exists: bool,
     cascade: bool,
     session: &Session,
+    change: &Change,
 ) -> Result<&'static str> {
     let access = engine.access(session).await?;
     let (catalog_name, schema) = schema_name(engine, schema, session, &access)?;
@@ -46,14 +50,21 @@ pub(super) async fn drop_schema(
     let namespace = namespace(&found)?;
     let catalog = engine.whole_catalog(&catalog_name)?;
     if cascade {
-        drop_contents(catalog.as_ref(), &namespace, &access).await?;
+        drop_contents(catalog.as_ref(), &namespace, &access, change).await?;
     }
+    change.begin()?;
     catalog.drop_namespace(&namespace).await?;
     Ok("DROP SCHEMA")
 }
 
 /// Drops the tables of a namespace and of those below it, and then those below it, innermost first.
-async fn drop_contents(catalog: &dyn Catalog, namespace: &NamespaceIdent, access: &Access) -> Result<()> {
+/// It goes on once the first is dropped: half of a schema is nothing that anybody asked for.
+async fn drop_contents(
+    catalog: &dyn Catalog,
+    namespace: &NamespaceIdent,
+    access: &Access,
+    change: &Change,
+) -> Result<()> {
     let mut below: Vec<NamespaceIdent> = all_namespaces(catalog).await?;
     below.retain(|other| other.len() > namespace.len() && other.starts_with(namespace));
     below.sort_by_key(|other| std::cmp::Reverse(other.len()));
@@ -61,6 +72,7 @@ async fn drop_contents(catalog: &dyn Catalog, namespace: &NamespaceIdent, access
     if below.iter().any(|nested| !access.has(Privilege::Drop, Object::Schema(catalog.name(), &nested.join(".")))) {
         access.require(Privilege::Drop, Object::Catalog(catalog.name()))?;
     }
+    change.begin()?;
     for nested in below.iter().chain([namespace]) {
         for table in catalog.list_tables(nested).await? {
             catalog.drop_table(&table, false).await?;
@@ -78,6 +90,7 @@ pub(super) async fn rename_table(
     to: &ObjectName,
     if_exists: bool,
     session: &Session,
+    change: &Change,
 ) -> Result<&'static str> {
     let access = engine.access(session).await?;
     let asked = engine.resolve_name(&table_reference(from)?, session)?;
@@ -99,6 +112,7 @@ pub(super) async fn rename_table(
         return Err(Error::AlreadyExists { kind: "table", name: to.to_string() });
     }
     let catalog = engine.whole_catalog(&from.catalog)?;
+    change.begin()?;
     catalog.rename_table(&from.ident()?, &to.ident()?).await?;
     Ok("ALTER TABLE")
 }

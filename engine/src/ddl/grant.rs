@@ -13,6 +13,7 @@ use super::drop::find_table;
 use super::name::require_schema;
 use super::show::{text_rows, text_schema};
 use crate::access::{ADMIN, Access, PUBLIC, Rules, Scope, check_scope};
+use crate::change::Change;
 use crate::statement::{AccessStatement, GivenPrivileges, GrantObject, GrantsOf};
 use crate::{Engine, Error, Result, Session};
 
@@ -38,7 +39,12 @@ pub(super) fn schema(statement: &AccessStatement) -> Option<SchemaRef> {
     }
 }
 
-pub(super) async fn execute(engine: &Arc<Engine>, statement: AccessStatement, session: &Session) -> Result<Outcome> {
+pub(super) async fn execute(
+    engine: &Arc<Engine>,
+    statement: AccessStatement,
+    session: &Session,
+    change: &Change,
+) -> Result<Outcome> {
     // Says what is missing before it says who may.
     let settings = engine.access_control().rules()?;
     let access = engine.access(session).await?;
@@ -50,12 +56,14 @@ pub(super) async fn execute(engine: &Arc<Engine>, statement: AccessStatement, se
     let store = engine.access_control().store()?;
     let known = Known { settings, stored: store.rules().await? };
     match statement {
-        AccessStatement::Privileges(given) => privileges(engine, given, &known, session, &access).await,
+        AccessStatement::Privileges(given) => privileges(engine, given, &known, session, &access, change).await,
         AccessStatement::Roles { give: true, roles, users } => {
             known.check_roles(&roles)?;
+            change.begin()?;
             store.add_members(&roles, &users).await.map(|()| Outcome::Done("GRANT"))
         }
         AccessStatement::Roles { give: false, roles, users } => {
+            change.begin()?;
             if store.remove_members(&roles, &users).await? == 0 {
                 let what = format!("of role {} to user {}", roles.join(", "), users.join(", "));
                 return Err(no_such_grant(
@@ -66,6 +74,7 @@ pub(super) async fn execute(engine: &Arc<Engine>, statement: AccessStatement, se
             Ok(Outcome::Done("REVOKE"))
         }
         AccessStatement::CreateRole { role, if_not_exists } => {
+            change.begin()?;
             let created = !known.has_role(&role) && store.create_role(&role).await?;
             match created || if_not_exists {
                 true => Ok(Outcome::Done("CREATE ROLE")),
@@ -77,6 +86,7 @@ pub(super) async fn execute(engine: &Arc<Engine>, statement: AccessStatement, se
                 let message = format!("role {role} is built in or in the settings: it cannot be dropped here");
                 return Err(Error::Invalid(message));
             }
+            change.begin()?;
             match store.drop_role(&role).await? || if_exists {
                 true => Ok(Outcome::Done("DROP ROLE")),
                 false => Err(Error::not_found("role", role)),
@@ -122,6 +132,7 @@ async fn privileges(
     known: &Known<'_>,
     session: &Session,
     access: &Arc<Access>,
+    change: &Change,
 ) -> Result<Outcome> {
     let GivenPrivileges { give, privileges, object, roles } = given;
     let store = engine.access_control().store()?;
@@ -132,9 +143,11 @@ async fn privileges(
         if roles.iter().any(|role| role == ADMIN) {
             return Err(Error::Invalid("the role admin may do everything already".to_owned()));
         }
+        change.begin()?;
         store.grant(&roles, &privileges, &scope).await?;
         return Ok(Outcome::Done("GRANT"));
     }
+    change.begin()?;
     // A wider grant would still allow it: nobody should believe that something was taken that was not.
     if store.revoke(&roles, &privileges, &scope).await? == 0 {
         let words: Vec<&str> = privileges.iter().map(|privilege| privilege.word()).collect();

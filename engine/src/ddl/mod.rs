@@ -1,7 +1,8 @@
 //! Runs what is neither a query nor an INSERT: CREATE, DROP, ALTER, SHOW, DESCRIBE, USE, SET, RESET, GRANT, REVOKE.
 //!
 //! In: a parsed statement. Out: rows that are in memory already, or word that it is done. Only the catalog and the
-//! session change here; rows are written by `write`.
+//! session change here; rows are written by `write`. What changes more than the session can be given up until it asks the catalog
+//! (`change`).
 
 mod create;
 mod describe;
@@ -40,18 +41,18 @@ pub(crate) async fn execute(
         Statement::CreateTable(create) if create.query.is_some() => {
             return write::create_table_as(engine, create, parameters, session, query).await.map(Answer::Done);
         }
-        Statement::CreateTable(table) => create::create_table(engine, table, session).await?,
-        Statement::CreateSchema(schema) => create::create_schema(engine, schema, session).await?,
+        Statement::CreateTable(table) => create::create_table(engine, table, session, query).await?,
+        Statement::CreateSchema(schema) => create::create_schema(engine, schema, session, query.change()).await?,
         Statement::DropTable { table, if_exists, purge } => {
-            drop::drop_table(engine, &table, if_exists, purge, session).await?
+            drop::drop_table(engine, &table, if_exists, purge, session, query.change()).await?
         }
         Statement::DropSchema { schema, if_exists, cascade } => {
-            drop::drop_schema(engine, &schema, if_exists, cascade, session).await?
+            drop::drop_schema(engine, &schema, if_exists, cascade, session, query.change()).await?
         }
         Statement::RenameTable { from, to, if_exists } => {
-            drop::rename_table(engine, &from, &to, if_exists, session).await?
+            drop::rename_table(engine, &from, &to, if_exists, session, query.change()).await?
         }
-        Statement::Access(statement) => match grant::execute(engine, statement, session).await? {
+        Statement::Access(statement) => match grant::execute(engine, statement, session, query.change()).await? {
             grant::Outcome::Done(tag) => tag,
             grant::Outcome::Rows(batch) => return rows(query, batch),
         },

@@ -118,6 +118,28 @@ impl Statement {
         }
     }
 
+    /// Whether it changes tables, schemas, roles or grants, and not only the session.
+    pub(crate) fn changes_something(&self) -> bool {
+        match self {
+            Self::Insert(_)
+            | Self::CreateSchema(_)
+            | Self::CreateTable(_)
+            | Self::DropTable { .. }
+            | Self::DropSchema { .. }
+            | Self::RenameTable { .. } => true,
+            Self::Access(statement) => {
+                !matches!(statement, AccessStatement::ShowGrants(_) | AccessStatement::ShowRoles)
+            }
+            Self::Query(_)
+            | Self::Show(_)
+            | Self::Describe { .. }
+            | Self::Use(_)
+            | Self::Set { .. }
+            | Self::Call(_)
+            | Self::Reset { .. } => false,
+        }
+    }
+
     /// Whether values may be bound to it: a query is in it.
     fn takes_parameters(&self) -> bool {
         match self {

@@ -14,6 +14,7 @@ use super::encoder::Encoder;
 use super::metrics::{FileMetrics, count_nans};
 use super::plan::WritePlan;
 use super::upload::Upload;
+use crate::change::Unfinished;
 use crate::io::{FileKey, Hydrator};
 use crate::{Error, Result};
 
@@ -38,10 +39,15 @@ pub(super) struct DataFileWriter {
 }
 
 impl DataFileWriter {
-    pub(super) fn new(plan: &Arc<WritePlan>, location: String, partition: Struct) -> Result<Self> {
+    pub(super) fn new(
+        plan: &Arc<WritePlan>,
+        location: String,
+        partition: Struct,
+        unfinished: &Unfinished,
+    ) -> Result<Self> {
         Ok(Self {
             encoder: plan.encoder().map_err(|source| failed(&location, source))?,
-            upload: Upload::new(&plan.storage, &location)?,
+            upload: Upload::new(&plan.storage, &location, unfinished)?,
             hydrator: plan.hydrator(),
             plan: Arc::clone(plan),
             location,

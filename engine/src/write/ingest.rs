@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::physical_plan::SendableRecordBatchStream;
-use polynya_catalog::Catalog;
 
 use super::align::Alignment;
 use super::append::{Align, append};
-use super::create_as::CreatedTable;
+use super::destination::Destination;
 use crate::access::{Access, Object, Privilege};
 use crate::query::QueryContext;
 use crate::{Engine, Error, Result, TableName, ddl, types};
@@ -19,7 +18,7 @@ pub enum IngestMode {
     Append,
     /// The table must not be there; it is created with the rows' columns.
     Create,
-    /// The table is created anew; what was there is dropped once the new rows are written.
+    /// The table gets the rows' columns and the rows, instead of what it has; it is created if it is not there.
     Replace,
     /// Rows are added; the table is created if it is not there.
     CreateAppend,
@@ -46,7 +45,7 @@ pub(crate) async fn ingest(
             let (name, table) = engine.load_table(name, access).await?;
             access.require(Privilege::Insert, Object::Table(&name))?;
             let catalog = engine.whole_catalog(&name.catalog)?;
-            append(engine, catalog.as_ref(), &table, rows, by_name(), query).await
+            append(engine, catalog.as_ref(), Destination::existing(table), rows, by_name(), query).await
         }
         (IngestMode::Create, true) => Err(Error::AlreadyExists { kind: "table", name: name.to_string() }),
         (IngestMode::Replace, true) => replace(engine, name, rows, access, query).await,
@@ -75,12 +74,12 @@ async fn create(
 ) -> Result<u64> {
     let catalog = engine.whole_catalog(&name.catalog)?;
     let schema = types::iceberg_schema(&rows.schema(), ddl::format_version(&[])?)?;
-    let (created, table) = CreatedTable::create(&catalog, name, ddl::new_table(name, schema, &[], Vec::new())?).await?;
-    let written = append(engine, catalog.as_ref(), &table, rows, by_name(), query).await;
-    created.settle(written).await
+    let new = ddl::new_table(name, schema, &[], Vec::new())?;
+    let destination = Destination::new(catalog.as_ref(), name, new, query).await?;
+    append(engine, catalog.as_ref(), destination, rows, by_name(), query).await
 }
 
-/// Fills a table of another name, then gives it the name: until then the old table answers.
+/// Gives a table the rows' columns, and the rows instead of what it holds, by one commit: until then the old ones answer.
 async fn replace(
     engine: &Arc<Engine>,
     name: &TableName,
@@ -88,19 +87,11 @@ async fn replace(
     access: &Arc<Access>,
     query: &Arc<QueryContext>,
 ) -> Result<u64> {
-    let (old, _) = engine.load_table(name, access).await?;
+    let (old, table) = engine.load_table(name, access).await?;
     access.require(Privilege::Drop, Object::Table(&old))?;
     let old = ddl::require_create(engine, &old, access).await?;
-    let new = TableName { table: format!("{}__new_{}", old.table, uuid::Uuid::now_v7().simple()), ..old.clone() };
-    let written = create(engine, &new, rows, query).await?;
     let catalog = engine.whole_catalog(&old.catalog)?;
-    swap(catalog.as_ref(), &old, &new).await?;
-    Ok(written)
-}
-
-async fn swap(catalog: &dyn Catalog, old: &TableName, new: &TableName) -> Result<()> {
-    catalog.drop_table(&old.ident()?, false).await?;
-    let Err(source) = catalog.rename_table(&new.ident()?, &old.ident()?).await else { return Ok(()) };
-    tracing::error!(table = %old, rows_are_in = %new, error = %source, "a table that was replaced could not be renamed");
-    Err(source.into())
+    let columns = types::iceberg_schema(&rows.schema(), table.metadata.format_version())?;
+    let destination = Destination::replaced(table, columns)?;
+    append(engine, catalog.as_ref(), destination, rows, by_name(), query).await
 }

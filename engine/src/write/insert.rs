@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::align::{Alignment, target_fields};
 use super::append::append;
 use super::bound_rows;
+use super::destination::Destination;
 use super::plan::WritePlan;
 use super::value_rows::mean_columns;
 use crate::access::{Object, Privilege};
@@ -46,9 +47,12 @@ pub(crate) async fn insert(
             match bound_rows::select(&source, parameters)? {
                 Some((select, tables)) => {
                     let planning = engine.plan(select, tables, session).instrument(trace::plan(query));
-                    engine.execute(planning.await?, query)?
+                    engine.execute(query.change().unless_given_up(planning).await??, query)?
                 }
-                None => run_query(engine, source, parameters, session, query).await?,
+                None => {
+                    let planning = run_query(engine, source, parameters, session, query);
+                    query.change().unless_given_up(planning).await??
+                }
             }
         }
         None if columns.is_empty() => one_empty_row()?,
@@ -59,7 +63,7 @@ pub(crate) async fn insert(
         true => Alignment::by_name(plan, source),
         false => Alignment::by_position(plan, &columns, source),
     });
-    let written = append(engine, catalog.as_ref(), &table, rows, align, query).await?;
+    let written = append(engine, catalog.as_ref(), Destination::existing(table), rows, align, query).await?;
     Ok(Completion { query_id: query.id().to_string(), rows: Some(written), tag: "INSERT".to_string() })
 }
 

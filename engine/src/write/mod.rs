@@ -11,6 +11,7 @@ mod append;
 mod bound_rows;
 mod coerce;
 mod create_as;
+mod destination;
 mod encoder;
 mod file;
 mod ingest;
@@ -28,6 +29,7 @@ mod value_rows;
 mod writer;
 
 pub(crate) use create_as::create_table_as;
+pub(crate) use destination::create_empty;
 pub use ingest::IngestMode;
 pub(crate) use ingest::ingest;
 pub(crate) use insert::{describe_insert, insert};

@@ -69,6 +69,11 @@ impl WritePlan {
         })
     }
 
+    /// Names the files by the change that they are of.
+    pub(super) fn with_id(self, write_id: uuid::Uuid) -> Self {
+        Self { write_id, ..self }
+    }
+
     /// Leaves the files in the cache as they are written.
     pub(super) fn with_hydration(self, hydration: Hydration) -> Self {
         Self { hydration: Some(hydration), ..self }

@@ -2,7 +2,8 @@
 //!
 //! In: batches in the write schema, in any order. Out: the data files, all of them in the store. Files that are
 //! large enough are closed and sent in the background. When memory runs short, the largest file ends its row group;
-//! when too many files are open, the largest is closed. A writer that is dropped deletes what it wrote.
+//! when too many files are open, the largest is closed. A writer that is dropped leaves files, which its statement deletes
+//! (`change`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use iceberg::spec::{DataFile, Struct};
-use polynya_catalog::Storage;
 use tokio::task::JoinSet;
 
 use super::file::DataFileWriter;
 use super::plan::WritePlan;
+use crate::change::Unfinished;
 use crate::{Result, panics};
 
 /// Files open at once, one for each partition.
@@ -30,16 +31,16 @@ pub(super) struct TableWriter {
     open: HashMap<Struct, DataFileWriter>,
     finishing: JoinSet<Result<DataFile>>,
     finished: Vec<DataFile>,
-    written: WrittenFiles,
+    unfinished: Unfinished,
     memory: MemoryReservation,
     rows: u64,
 }
 
 impl TableWriter {
-    pub(super) fn new(plan: WritePlan, pool: &Arc<dyn MemoryPool>) -> Self {
+    pub(super) fn new(plan: WritePlan, pool: &Arc<dyn MemoryPool>, unfinished: &Unfinished) -> Self {
         let consumer = MemoryConsumer::new(format!("writing table {}", plan.table)).with_can_spill(true);
         Self {
-            written: WrittenFiles { storage: Arc::clone(&plan.storage), locations: Vec::new() },
+            unfinished: unfinished.clone(),
             plan: Arc::new(plan),
             open: HashMap::new(),
             finishing: JoinSet::new(),
@@ -68,8 +69,7 @@ impl TableWriter {
                 self.close_largest().await?;
             }
             let location = self.plan.new_location(&partition);
-            self.written.locations.push(location.clone());
-            let file = DataFileWriter::new(&self.plan, location, partition.clone())?;
+            let file = DataFileWriter::new(&self.plan, location, partition.clone(), &self.unfinished)?;
             self.open.insert(partition.clone(), file);
         }
         let target = self.plan.properties.target_file_size_bytes;
@@ -114,7 +114,7 @@ impl TableWriter {
             self.wait_for_one().await?;
         }
         if let Some(file) = self.open.remove(partition) {
-            self.finishing.spawn(file.finish());
+            self.finishing.spawn(self.unfinished.track(file.finish()));
         }
         Ok(())
     }
@@ -141,9 +141,7 @@ impl TableWriter {
         }
         let mut files = std::mem::take(&mut self.finished);
         files.sort_by(|left, right| left.file_path().cmp(right.file_path()));
-        let locations = std::mem::take(&mut self.written.locations);
-        let storage = Arc::clone(&self.written.storage);
-        Ok(Written { rows: self.rows, files, guard: WrittenFiles { storage, locations } })
+        Ok(Written { rows: self.rows, files })
     }
 }
 
@@ -151,38 +149,4 @@ impl TableWriter {
 pub(super) struct Written {
     pub(super) rows: u64,
     pub(super) files: Vec<DataFile>,
-    /// Deletes the files if it is dropped before they are [kept](WrittenFiles::keep).
-    pub(super) guard: WrittenFiles,
-}
-
-/// Files that belong to no snapshot yet; deleted when dropped, as well as can be.
-pub(super) struct WrittenFiles {
-    storage: Arc<Storage>,
-    locations: Vec<String>,
-}
-
-impl WrittenFiles {
-    /// From now on someone else decides about the files: the commit.
-    pub(super) fn keep(mut self) {
-        self.locations.clear();
-    }
-}
-
-impl Drop for WrittenFiles {
-    fn drop(&mut self) {
-        let locations = std::mem::take(&mut self.locations);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if locations.is_empty() {
-            return;
-        }
-        let storage = Arc::clone(&self.storage);
-        runtime.spawn(async move {
-            tracing::info!(files = locations.len(), "deleting the files of a write that did not end well");
-            for location in locations {
-                if let Err(error) = storage.delete(&location).await {
-                    tracing::warn!(location, %error, "a file of a failed write could not be deleted");
-                }
-            }
-        });
-    }
 }

@@ -231,3 +231,51 @@ async fn ingest_matches_columns_by_name() {
     let error = lake.engine.ingest(&narrow, IngestMode::Append, rows(&[1], &[None]), &lake.session).await.unwrap_err();
     assert!(error.to_string().contains("column name"), "{error}");
 }
+
+/// A table that is replaced stays the same table, with its properties and its older snapshots, and is never half replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_table_has_the_new_columns_and_rows_and_no_partitions() {
+    let lake = Lake::new().await;
+    lake.run(
+        "CREATE TABLE t (id bigint NOT NULL, day date, gone varchar) PARTITIONED BY (day) WITH (\"write.parquet.compression-codec\" = 'snappy')",
+    )
+    .await;
+    lake.run("INSERT INTO t VALUES (1, DATE '2024-02-29', 'old')").await;
+    let name = TableName { catalog: "lake".into(), schema: "s".into(), table: "t".into() };
+    let replace = |ids: &'static [i64]| {
+        let names: Vec<Option<&str>> = ids.iter().map(|_| None).collect();
+        lake.engine.ingest(&name, IngestMode::Replace, rows(ids, &names), &lake.session)
+    };
+    for ids in [[7, 8].as_slice(), &[9]] {
+        assert_eq!(replace(ids).await.unwrap(), ids.len() as u64);
+        let expected: Vec<String> = ids.iter().map(|id| format!("NULL {id}")).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&lake, "SELECT * FROM t ORDER BY id", &expected).await;
+    }
+    lake.run("INSERT INTO t VALUES ('more', 10)").await;
+    check(&lake, "SELECT name, id FROM t WHERE id > 8 ORDER BY id", &["NULL 9", "more 10"]).await;
+    let shown = lake.text("SHOW CREATE TABLE t").await;
+    assert!(shown.contains("snappy") && !shown.contains("PARTITIONED"), "{shown}");
+
+    // Rows that cannot be had leave the table as it is.
+    let schema = rows(&[1], &[None]).schema();
+    let broken = futures::stream::iter([Err(datafusion::error::DataFusionError::Execution("broken".to_owned()))]);
+    let broken = Box::pin(RecordBatchStreamAdapter::new(schema, broken));
+    assert!(lake.engine.ingest(&name, IngestMode::Replace, broken, &lake.session).await.is_err());
+    check(&lake, "SELECT count(*) FROM t", &["2"]).await;
+
+    assert_eq!(replace(&[]).await.unwrap(), 0);
+    check(&lake, "SELECT count(*) FROM t", &["0"]).await;
+    check(&lake, "SHOW TABLES", &["lake s t BASE TABLE"]).await;
+}
+
+/// Whatever fails on the way to a new table, there is no table then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_cannot_be_filled_was_never_there() {
+    let lake = Lake::new().await;
+    let error = lake.ask("CREATE TABLE t AS SELECT 1 / (value - 5000) AS v FROM range(0, 10000)").await.unwrap_err();
+    assert!(error.to_string().to_lowercase().contains("zero"), "{error}");
+    check(&lake, "SHOW TABLES", &[]).await;
+    lake.run("CREATE TABLE t AS SELECT value AS v FROM range(0, 10) WHERE value < 0").await;
+    check(&lake, "SELECT count(*) FROM t", &["0"]).await;
+}

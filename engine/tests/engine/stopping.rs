@@ -57,3 +57,54 @@ async fn a_statement_that_is_given_up_while_it_writes_stops_and_is_logged() {
     }
     panic!("{} bytes are still held", lake.engine.memory_used_bytes());
 }
+
+/// Everything that changes something: what is given up at its first await has not happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_before_it_asks_the_catalog_has_never_happened() {
+    let lake = Lake::new().await;
+    lake.run("CREATE TABLE kept AS SELECT 1 AS v").await;
+    for sql in [
+        "CREATE SCHEMA given_up",
+        "CREATE TABLE given_up (v BIGINT)",
+        "CREATE TABLE given_up AS SELECT 1 AS v",
+        "DROP TABLE kept",
+        "ALTER TABLE kept RENAME TO given_up",
+        "INSERT INTO kept SELECT a.value FROM range(0, 100000) a, range(0, 100000) b WHERE (a.value * b.value) % 7 = 8",
+    ] {
+        // Polled once: it has begun, and that was all.
+        drop(tokio::time::timeout(Duration::ZERO, lake.engine.query(sql, &lake.session)).await);
+        for _ in 0..500 {
+            if lake.engine.changes_under_way() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(lake.engine.changes_under_way(), 0, "{sql}");
+        let escaped = sql.replace('\'', "''");
+        let state = lake.text(&format!("SELECT state FROM system.queries WHERE statement = '{escaped}'")).await;
+        // It is quick: it may have been done before it was given up, and is said to be then.
+        let has_happened = lake.ask("SELECT v FROM given_up").await.is_ok()
+            || lake.ask("SELECT v FROM kept").await.is_err()
+            || lake.text("SHOW SCHEMAS").await.contains("given_up");
+        assert_eq!(state.contains("FINISHED"), has_happened, "{sql}: {state}");
+        assert_eq!(state.contains("CANCELLED"), !has_happened, "{sql}: {state}");
+        for undo in ["DROP TABLE IF EXISTS given_up", "DROP SCHEMA IF EXISTS given_up", "DROP TABLE IF EXISTS kept"] {
+            lake.run(undo).await;
+        }
+        lake.run("CREATE TABLE kept AS SELECT 1 AS v").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_stops_a_statement_that_writes() {
+    let lake = Lake::new().await;
+    lake.run("CREATE TABLE t (v BIGINT)").await;
+    lake.run("SET polynya.statement_timeout = '300ms'").await;
+    let sql =
+        "INSERT INTO t SELECT a.value FROM range(0, 100000) a, range(0, 100000) b WHERE (a.value * b.value) % 7 = 8";
+    let error = lake.ask(sql).await.unwrap_err();
+    assert!(matches!(error.root(), polynya_engine::Error::Timeout(_)), "{error:?}");
+    lake.run("RESET polynya.statement_timeout").await;
+    assert_eq!(lake.engine.changes_under_way(), 0);
+    assert!(lake.text("SELECT count(*) FROM t").await.contains("| 0 "));
+}

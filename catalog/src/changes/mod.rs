@@ -1,0 +1,26 @@
+//! Changes under way, noted in the store, so that what a process leaves behind that died in the middle of one is found and
+//! removed by the next that starts, or by another.
+//!
+//! ```text
+//! note (writing) ─► files ─► note (committing) ─► catalog ─► note removed
+//! ```
+//! A note is a small object in `_polynya/changes/` of the warehouse. It names the table, the folders and the id that is in the
+//! names of all files of the change. Its writer renews it while it works; a note that is not renewed, or whose process is seen to be
+//! gone, is nobody's. What becomes of its files depends on how far it was:
+//!
+//! * **writing**: the catalog was not asked, so nothing refers to them: they are deleted.
+//! * **committing**: once the catalog can no longer be carrying the request out, what the table's snapshots do not reach is deleted.
+//!
+//! A process that was stopped for so long that others may have taken its note for nobody's does not commit any more.
+
+mod log;
+mod process;
+mod record;
+mod strays;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+pub use log::{ChangeLog, Note};
+pub use record::{Change, Creates, created_for};
+pub use sweep::{Swept, sweep};

@@ -1,0 +1,208 @@
+//! Finds what was left by processes that are gone, and finishes or undoes it.
+//!
+//! Other coordinators may be at work in the same warehouse: a note whose process lives, or may live, is left alone.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use iceberg::{NamespaceIdent, TableIdent};
+use uuid::Uuid;
+
+use super::log::{ChangeLog, LEASE};
+use super::record::{CREATED_FOR, Change, Creates, Phase, Record};
+use super::strays::Strays;
+use crate::metadata_cache::{MetadataCache, read_table_metadata};
+use crate::pointer::{Missing, delete_reachable, reachable_files};
+use crate::storage::Listed;
+use crate::{Catalog, Error, Result, Table};
+
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Changes of processes that are gone, which have left nothing any more.
+    pub finished: usize,
+    /// Changes that are under way, or whose end is not known yet: worth looking again in a while.
+    pub waiting: usize,
+}
+
+/// Looks at every note of a catalog's warehouse.
+///
+/// # Errors
+/// If the notes cannot be listed. What cannot be finished now counts as waiting.
+pub async fn sweep(catalog: &dyn Catalog, cache: &Arc<MetadataCache>) -> Result<Swept> {
+    let Some(log) = catalog.change_log().await? else { return Ok(Swept::default()) };
+    let mut swept = Swept::default();
+    for listed in log.storage.list_all(&log.folder).await? {
+        let sweep = Sweep { catalog, cache, log: &log };
+        match sweep.look_at(&listed).await {
+            Ok(Some(true)) => swept.finished += 1,
+            Ok(Some(false)) => swept.waiting += 1,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(note = listed.location, %error, "what a change has left could not be removed yet");
+                swept.waiting += 1;
+            }
+        }
+    }
+    Ok(swept)
+}
+
+struct Sweep<'a> {
+    catalog: &'a dyn Catalog,
+    cache: &'a Arc<MetadataCache>,
+    log: &'a ChangeLog,
+}
+
+impl Sweep<'_> {
+    /// Whether nothing of the change is left. `None` if it is another catalog's.
+    async fn look_at(&self, listed: &Listed) -> Result<Option<bool>> {
+        let Listed { location, modified } = listed;
+        let silent = SystemTime::now().duration_since(*modified).unwrap_or_default();
+        // A note that was not finished: nothing had begun.
+        if location.contains('#') {
+            return match silent > LEASE {
+                true => self.log.storage.delete_listed(location).await.map(|()| None),
+                false => Ok(None),
+            };
+        }
+        let bytes = match self.log.storage.read(location).await {
+            Err(Error::FileNotFound { .. }) => return Ok(None),
+            read => read?,
+        };
+        let Some(record) = Record::decode(&bytes).filter(|record| record.catalog == self.log.catalog) else {
+            return Ok(None);
+        };
+        if self.is_under_way(location, &record, silent) {
+            return Ok(Some(false));
+        }
+        let is_finished = match &record.change {
+            Change::Write { .. } => self.finish_write(&record, silent).await?,
+            Change::Purge { table, uuid, metadata_location } => {
+                self.finish_purge(table, *uuid, metadata_location, silent).await?
+            }
+        };
+        if is_finished {
+            tracing::info!(query_id = record.query_id, change = ?record.change, "a change that was left in the middle is cleared up");
+            self.log.storage.delete(location).await?;
+        }
+        Ok(Some(is_finished))
+    }
+
+    fn is_under_way(&self, location: &str, record: &Record, silent: Duration) -> bool {
+        match record.log_id == self.log.id {
+            true => self.log.is_active(location),
+            false => record.process.lives().unwrap_or(silent < LEASE),
+        }
+    }
+
+    async fn finish_write(&self, record: &Record, silent: Duration) -> Result<bool> {
+        let Change::Write { table: ident, uuid, folders, change_id, snapshot_id, creates } = &record.change else {
+            return Ok(true);
+        };
+        let may_be_committed = record.phase == Phase::Committing;
+        let found = self.find(ident, *uuid, *change_id, *creates, may_be_committed).await?;
+        let is_committed = found.as_ref().is_some_and(|table| table.metadata.snapshot_by_id(*snapshot_id).is_some());
+        if may_be_committed && !is_committed && silent < self.log.settles_after {
+            return Ok(false);
+        }
+        if let Some(table) = &found
+            && *creates == Creates::Before
+            && table.metadata.snapshots().len() == 0
+        {
+            self.catalog.drop_table(&table.ident, true).await?;
+        }
+        if found.is_none() && may_be_committed && *creates == Creates::Nothing {
+            tracing::warn!(table = %ident, %change_id, "a table is gone that was being written to: files of the change may be left in its folder");
+            return Ok(true);
+        }
+        // Where a table that is created for a change goes, the catalog says.
+        let its_own = found.iter().filter(|_| *creates == Creates::Before).map(|table| table.metadata.location());
+        let folders: Vec<String> = folders.iter().cloned().chain(its_own.map(str::to_owned)).collect();
+        let strays = Strays {
+            storage: found.as_ref().map_or(&self.log.storage, |table| &table.storage),
+            folders: &folders,
+            change_id: *change_id,
+            snapshot_id: *snapshot_id,
+            began_ms: record.began_ms,
+            may_have_metadata: may_be_committed,
+            created_uuid: (*creates == Creates::WithCommit && found.is_none()).then_some(*uuid),
+        };
+        let reached = found.as_ref().filter(|_| may_be_committed).map(|table| (table, self.cache));
+        let Some(deleted) = strays.delete(reached).await? else { return Ok(false) };
+        if deleted > 0 {
+            tracing::info!(table = %ident, %change_id, files = deleted, "files of a change that was never committed are deleted");
+        }
+        Ok(true)
+    }
+
+    /// The table's name is taken first, and its files are deleted then: if the name is gone, so shall they be.
+    async fn finish_purge(
+        &self,
+        ident: &TableIdent,
+        uuid: Uuid,
+        metadata_location: &str,
+        silent: Duration,
+    ) -> Result<bool> {
+        if self.find(ident, uuid, Uuid::nil(), Creates::Nothing, true).await?.is_some() {
+            return Ok(silent >= self.log.settles_after);
+        }
+        let storage = &self.log.storage;
+        let metadata = match read_table_metadata(storage, metadata_location).await {
+            Ok((metadata, _)) => Arc::new(metadata),
+            Err(Error::FileNotFound { .. }) => return Ok(true),
+            Err(other) => return Err(other),
+        };
+        let table = Table {
+            catalog: self.catalog.name().to_owned(),
+            ident: ident.clone(),
+            metadata_location: metadata_location.to_owned(),
+            metadata,
+            storage: Arc::clone(storage),
+        };
+        let files = reachable_files(&table, self.cache, Missing::Deleted).await?;
+        delete_reachable(storage, files).await;
+        Ok(true)
+    }
+
+    /// The table of this UUID, by its name; by any name, if `everywhere`, since it may have been renamed.
+    async fn find(
+        &self,
+        ident: &TableIdent,
+        uuid: Uuid,
+        change_id: Uuid,
+        creates: Creates,
+        everywhere: bool,
+    ) -> Result<Option<Table>> {
+        let is_it = |table: &Table| match creates {
+            // Its UUID was not known when the note was made.
+            Creates::Before => table.metadata.properties().get(CREATED_FOR) == Some(&change_id.to_string()),
+            Creates::Nothing | Creates::WithCommit => table.metadata.uuid() == uuid,
+        };
+        if let Some(table) = self.load(ident).await?.filter(is_it) {
+            return Ok(Some(table));
+        }
+        if !everywhere {
+            return Ok(None);
+        }
+        let mut namespaces: Vec<NamespaceIdent> = self.catalog.list_namespaces(None).await?;
+        while let Some(namespace) = namespaces.pop() {
+            namespaces.extend(self.catalog.list_namespaces(Some(&namespace)).await?);
+            for other in self.catalog.list_tables(&namespace).await? {
+                if let Some(table) = self.load(&other).await?.filter(is_it) {
+                    return Ok(Some(table));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn load(&self, ident: &TableIdent) -> Result<Option<Table>> {
+        match self.catalog.load_table(ident).await {
+            Ok(table) => Ok(Some(table)),
+            Err(Error::TableNotFound { .. } | Error::NamespaceNotFound { .. }) => Ok(None),
+            // Somebody dropped its files: there is no such table to find.
+            Err(Error::FileNotFound { .. } | Error::Malformed { .. } | Error::Unsupported { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+}
