@@ -9,6 +9,7 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
+import json
 import pathlib
 import random
 import statistics
@@ -44,7 +45,8 @@ class Lake:
         if store == "rest":
             self.warehouse = "s3://iceberg-tables"
             foreign = {"type": "rest", "uri": seaweed.rest_uri, "warehouse": self.warehouse, "credential": f"{KEY}:{SECRET}", **s3}
-            self.settings = {**foreign, "s3.path-style-access": True}
+            # SeaweedFS's table bucket takes nothing but tables.
+            self.settings = {**foreign, "s3.path-style-access": True, "polynya.changes-location": "s3://lake/notes"}
         else:
             self.warehouse = "s3://lake/interrupted" if store == "s3" else f"file://{folder}/warehouse"
             foreign = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": self.warehouse, **s3}
@@ -70,8 +72,20 @@ class Lake:
         for name in tables:
             with contextlib.suppress(NoSuchTableError):
                 files -= set(reached(self.catalog().load_table((schema, name))))
-        # The service's own: what it keeps of tables that were staged.
-        return sorted(file for file in files if self.store != "rest" or "/.iceberg_staged/" not in file and not file.endswith("/v1.metadata.json"))
+        if self.store == "rest":
+            # What the service keeps of tables that were staged; and what a request to it may still need, for an hour.
+            files = {file for file in files if "/.iceberg_staged/" not in file and not file.endswith("/v1.metadata.json")}
+            files = {file for file in files if not any(change in file for change in self.committing())}
+        return sorted(files)
+
+    def committing(self):
+        """The ids of changes for which the catalog may have been asked."""
+        found = self.fs.get_file_info(pyarrow.fs.FileSelector("lake/notes", recursive=True, allow_not_found=True))
+        notes = []
+        for entry in (entry for entry in found if entry.is_file):
+            with contextlib.suppress(FileNotFoundError), self.fs.open_input_file(entry.path) as note:
+                notes.append(json.loads(note.read()))
+        return [note["change"]["change_id"] for note in notes if note["phase"] == "committing" and note["change"]["kind"] == "write"]
 
 
 def reached(table):

@@ -39,16 +39,15 @@ pub struct ChangeLog {
 }
 
 impl ChangeLog {
-    /// Notes in the warehouse of the catalog that is called so in them; none if its files are gone with the process, or it is only a
-    /// name.
+    /// Notes of the catalog that is called so in them, at a location, usually its warehouse; none if files there are gone with the
+    /// process, or it is only a name.
     pub(crate) fn of(
         catalog: String,
-        warehouse: Option<&str>,
+        location: Option<&str>,
         storage: &Arc<Storage>,
         settles_after: Duration,
     ) -> Option<Arc<Self>> {
-        let warehouse = warehouse?.trim_end_matches('/');
-        let folder = format!("{warehouse}/{FOLDER}");
+        let folder = format!("{}/{FOLDER}", location?.trim_end_matches('/'));
         if storage.is_memory() || storage.resolve(&folder).is_err() {
             return None;
         }

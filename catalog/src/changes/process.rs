@@ -19,10 +19,13 @@ impl Process {
         Self { machine: machine(), pid, began: began(pid) }
     }
 
-    /// Whether it is still there. `None` if that cannot be seen from here: it is, or was, on another machine.
+    /// Whether it is still there. `None` if that cannot be seen from here: it is, or was, on another machine, or the system hides the
+    /// processes of others.
     pub(super) fn lives(&self) -> Option<bool> {
         let same_machine = self.machine.is_some() && self.machine == machine();
-        (same_machine && self.began.is_some()).then(|| began(self.pid) == self.began)
+        // The first process is always there, for those who may see it.
+        let sees_all = began(1).is_some();
+        (same_machine && sees_all && self.began.is_some()).then(|| began(self.pid) == self.began)
     }
 }
 

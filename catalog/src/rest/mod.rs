@@ -50,6 +50,8 @@ pub(crate) struct RestCatalog {
     changes: OnceLock<Option<Arc<ChangeLog>>>,
 }
 
+/// Where changes under way are noted, if not in the warehouse: a table bucket takes nothing but tables.
+const CHANGES_LOCATION: &str = "polynya.changes-location";
 /// How long a service, and what stands in front of it, may take to carry out what a client that is gone has sent.
 const SETTLES_AFTER: Duration = Duration::from_secs(3600);
 
@@ -347,7 +349,8 @@ impl Catalog for RestCatalog {
                 (self.settings.uri.as_deref().unwrap_or_default(), self.settings.warehouse.as_deref());
             let prefix = self.settings.prefix.as_deref().unwrap_or_default();
             let identity = format!("rest {} {} {prefix}", without_password(uri), warehouse.unwrap_or_default());
-            ChangeLog::of(identity, warehouse, &session.storage, SETTLES_AFTER)
+            let elsewhere = self.settings.properties.get(CHANGES_LOCATION).map(String::as_str);
+            ChangeLog::of(identity, elsewhere.or(warehouse), &session.storage, SETTLES_AFTER)
         };
         Ok(self.changes.get_or_init(open).clone())
     }
