@@ -1,18 +1,16 @@
 //! Runs changes, and waits for them when the process is to end.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use super::Change;
 use crate::query::QueryContext;
-use crate::{Error, Result};
+use crate::{Error, Result, panics};
 
 /// All changes of a process.
 #[derive(Debug, Default)]
@@ -30,24 +28,17 @@ impl Changes {
         work: impl Future<Output = Result<T>> + Send + 'static,
         ended: impl FnOnce(&Result<T>) + Send + 'static,
     ) -> Result<T> {
-        let (change, context) = (Arc::clone(query.change()), Arc::clone(query));
+        let change = Arc::clone(query.change());
         let under_way = UnderWay::of(&change, &self.under_way);
         let task = async move {
-            let done = AssertUnwindSafe(work).catch_unwind().await;
-            let done = settle(&change, done).await;
-            match &done {
-                Ok(answer) => ended(answer),
-                Err(_) => context.end("FAILED", Some("internal error: it panicked".to_owned())),
-            }
+            let done = panics::guarded("a statement that changes something", work).await;
+            let answer = settle(&change, done).await;
+            ended(&answer);
             drop(under_way);
-            done
+            answer
         };
         let task = self.tasks.spawn(task.in_current_span());
-        match task.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::Internal(format!("a task that changed something ended: {error}"))),
-        }
+        task.await.unwrap_or_else(|error| Err(panics::ended("a statement that changes something", error)))
     }
 
     /// How many have not ended.
@@ -69,26 +60,20 @@ impl Changes {
 }
 
 /// What came of the work, once nothing is left of what was not committed.
-async fn settle<T>(
-    change: &Arc<Change>,
-    done: Result<Result<T>, Box<dyn Any + Send>>,
-) -> Result<Result<T>, Box<dyn Any + Send>> {
-    let is_unknown = match &done {
-        Ok(Err(Error::Catalog(polynya_catalog::Error::CommitUnknown { .. }))) => true,
-        Ok(_) => false,
-        // Half of a commit may have been made.
-        Err(_) => true,
-    };
-    let failed = !matches!(done, Ok(Ok(_)));
-    let is_clean = !failed || change.unfinished().delete().await;
-    match is_clean && !is_unknown {
+async fn settle<T>(change: &Arc<Change>, done: Result<Result<T>, Uuid>) -> Result<T> {
+    // After a panic, half of a commit may have been made.
+    let is_known = !matches!(done, Err(_) | Ok(Err(Error::Catalog(polynya_catalog::Error::CommitUnknown { .. }))));
+    let is_clean = matches!(done, Ok(Ok(_))) || change.unfinished().delete().await;
+    match is_clean && is_known {
         true => change.forget().await,
         false => change.leave().await,
     }
     match done {
+        Ok(Ok(answer)) => Ok(answer),
         // Whatever the work says of it: it stopped because it was told to.
-        Ok(Err(error)) if is_given_up(&error) => Ok(Err(change.given_up().unwrap_or(error))),
-        done => done,
+        Ok(Err(error)) if is_given_up(&error) => Err(change.given_up().unwrap_or(error)),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => Err(panics::broken_off(panic)),
     }
 }
 

@@ -12,8 +12,8 @@ use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use polynya_catalog::Storage;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::Result;
 use crate::change::Unfinished;
+use crate::{Result, panics};
 
 /// The size of every part but the last. Some stores want all of them equal.
 pub(super) const PART_BYTES: usize = 8 << 20;
@@ -163,8 +163,9 @@ async fn abort(mut upload: Box<dyn MultipartUpload>, storage: &Storage, location
     }
 }
 
-fn stopped(source: JoinError) -> object_store::Error {
-    object_store::Error::JoinError { source }
+/// A request that panicked, or was stopped with the process. What it said is in the log only.
+fn stopped(error: JoinError) -> object_store::Error {
+    object_store::Error::Generic { store: "upload", source: Box::new(panics::ended("an upload", error)) }
 }
 
 impl Drop for Upload {
