@@ -172,8 +172,8 @@ mod tests {
     async fn a_query_that_waits_for_long_is_told_of_until_it_goes_on() {
         let log = Arc::default();
         let _watchdog = watch(&log, Duration::from_millis(300));
-        let query = QueryContext::new("tenant", 0, Arc::<QueryIo>::default(), &log);
-        let queued = QueryContext::new("tenant", 0, Arc::<QueryIo>::default(), &log);
+        let query = QueryContext::new("tenant", 0, Arc::<QueryIo>::default(), &log, Change::new(None));
+        let queued = QueryContext::new("tenant", 0, Arc::<QueryIo>::default(), &log, Change::new(None));
         for query in [&query, &queued] {
             log.begin(query, "ann", "SELECT 1");
         }

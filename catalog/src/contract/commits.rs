@@ -54,7 +54,7 @@ pub(super) async fn content_and_columns_are_replaced_at_once(context: &Context) 
     let (was, is) = (&first.metadata, &loaded.metadata);
     ensure(was.uuid() == is.uuid(), "it is another table")?;
     ensure(is.current_snapshot_id() == replaced.metadata.current_snapshot_id(), "another snapshot is current")?;
-    let fields = is.current_schema().as_struct().fields().clone();
+    let fields = is.current_schema().as_struct().fields();
     ensure(fields.len() == 1 && fields[0].name == "text", format!("its columns are {fields:?}"))?;
     ensure(fields[0].id > was.last_column_id(), format!("its column has the id {} of another", fields[0].id))?;
     ensure(
