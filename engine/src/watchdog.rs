@@ -156,6 +156,7 @@ pub(crate) fn cpu_used() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::change::Change;
     use crate::io::QueryIo;
 
     async fn until<T>(found: impl Fn() -> Option<T>) -> T {

@@ -250,7 +250,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
 
     async fn create_staged(&self, staged: &Table, updates: Vec<TableUpdate>) -> Result<Table> {
         let metadata = update::created(&staged.ident, &staged.metadata, updates)?;
-        self.add(&staged.ident, metadata).await
+        self.add(&staged.ident, metadata).await.map_err(|error| not_committed(&staged.ident, error))
     }
 
     async fn change_log(&self) -> Result<Option<Arc<ChangeLog>>> {
