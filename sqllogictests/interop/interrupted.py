@@ -29,7 +29,7 @@ from test_stopping import Forwarder, field, packed, statement
 ROWS = 20_000
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 # Within this time a statement that was given up has ended, and what it left is gone.
-SETTLED_SECONDS = 15.0
+SETTLED_SECONDS = 30.0
 # Later than this nobody asks for.
 LONGEST_SECONDS = 60.0
 

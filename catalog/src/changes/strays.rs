@@ -13,8 +13,8 @@ use crate::{Error, Result, Table};
 
 /// By how much the clocks of a store and of a server may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(600);
-/// Nobody writes one metadata file for so long: one that cannot be read, since it was not finished, is nobody's then.
-const UNFINISHED_MAX: Duration = Duration::from_secs(60);
+/// Nobody pauses for so long while writing a small file: one that was not finished is nobody's then.
+pub(super) const UNFINISHED_MAX: Duration = Duration::from_secs(10);
 const METADATA_SUFFIX: &str = ".metadata.json";
 
 /// The files of one change.

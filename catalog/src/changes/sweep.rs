@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::log::{ChangeLog, LEASE};
 use super::record::{CREATED_FOR, Change, Creates, Phase, Record};
-use super::strays::Strays;
+use super::strays::{Strays, UNFINISHED_MAX};
 use crate::metadata_cache::{MetadataCache, read_table_metadata};
 use crate::pointer::{Missing, delete_reachable, reachable_files};
 use crate::storage::Listed;
@@ -60,9 +60,9 @@ impl Sweep<'_> {
         let silent = SystemTime::now().duration_since(*modified).unwrap_or_default();
         // A note that was not finished: nothing had begun.
         if location.contains('#') {
-            return match silent > LEASE {
+            return match silent > UNFINISHED_MAX {
                 true => self.log.storage.delete_listed(location).await.map(|()| None),
-                false => Ok(None),
+                false => Ok(Some(false)),
             };
         }
         let bytes = match self.log.storage.read(location).await {

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// How long a start waits for the first look. What takes longer goes on beside the first statements.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// Between two looks, while something waits for its time.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(5);
 /// Between two looks otherwise: another coordinator may have died.
 const LATER: Duration = Duration::from_secs(900);
 
