@@ -8,6 +8,7 @@ seed. The server must live, its memory must stay within 1.25 times its limits, a
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import pathlib
 import random
 import shutil
@@ -182,7 +183,8 @@ def run(folder, seaweed, options):
                 failures.append(("server", f"it ended with {server.process.returncode}", server.log.read_text()[-2000:]))
                 stop.set()
                 return
-            peak[0] = max(peak[0], server.resident_bytes())
+            with contextlib.suppress(OSError, IndexError):  # It ended just now.
+                peak[0] = max(peak[0], server.resident_bytes())
 
     try:
         server.bench("load", "--scale", options.scale, "--keep", seconds=1800)
@@ -199,11 +201,11 @@ def run(folder, seaweed, options):
             for future in running:
                 future.result(timeout=300)
         failures += honest.wrong
-        slow, before = percentile(honest.seconds, 0.95), percentile(normal, 0.95)
+        slow, before = percentile(honest.seconds or [0.0], 0.95), percentile(normal, 0.95)
         share = peak[0] / LIMIT_BYTES
         print(f"{options.clients} hostile clients, {options.minutes} min: {dict(sorted(hostile.became.items()))}")
         print(f"honest: {len(honest.seconds)} queries, {len(honest.wrong)} wrong or failed; p95 {slow:.2f} s against {before:.2f} s ({slow / before:.2f} x), "
-              f"median {statistics.median(honest.seconds):.2f} s; {peak[0] >> 20} MiB resident at most, {share:.2f} x the limits")
+              f"median {statistics.median(honest.seconds or [0.0]):.2f} s; {peak[0] >> 20} MiB resident at most, {share:.2f} x the limits")
         if share > MEMORY_SHARE_MAX:
             failures.append(("memory", f"{peak[0] >> 20} MiB"))
         if options.timed and slow > SLOWER_MAX * before:
