@@ -68,7 +68,7 @@ impl DecodedScan {
         otherwise: Arc<dyn Morselizer>,
     ) -> Box<dyn MorselPlanner> {
         let scan = Arc::clone(self);
-        let named = Suspect::new(file.clone(), &self.readers, &self.columns);
+        let named = Suspect::new(file.clone(), &self.readers, &self.columns, self.predicate.is_none());
         Box::new(Planner::Open(Box::pin(async move {
             let opened = decoding(named.location(), async {
                 let data_file = scan.readers.file(&file)?;
@@ -236,7 +236,8 @@ impl Split {
         } else {
             let missing: Vec<usize> = (0..taken.len()).filter(|position| taken[*position].is_none()).collect();
             let kept = if selection.is_none() { self.keep(row_group, rows, &missing) } else { Vec::new() };
-            Source::Decoded { batches: Box::pin(self.decode(row_group, &missing, selection)?), missing, kept }
+            let expected = selection.as_ref().map_or(rows, RowSelection::row_count);
+            Source::Decoded { batches: Box::pin(self.decode(row_group, &missing, selection)?), expected, missing, kept }
         };
         Ok(GroupReader::new(self, row_group, taken, source))
     }

@@ -7,6 +7,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -95,23 +96,35 @@ impl MorselPlanner for Named<dyn MorselPlanner> {
 impl Morsel for Named<dyn Morsel> {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
         let Self { file, inner } = *self;
-        let batches = AssertUnwindSafe(inner.into_stream()).catch_unwind();
-        let named = batches.then(move |batch| {
-            let file = Arc::clone(&file);
-            async move {
-                match batch {
-                    Ok(batch) => batch.map_err(|error| file.told(name_file(error, file.location()))),
-                    Err(panic) => {
-                        let id = panics::logged("the scan of a data file", panic.as_ref());
-                        Err(if file.is_damaged().await {
-                            file.told(broke_off(id, file.location()))
-                        } else {
-                            panics::broken_off(id).into()
-                        })
+        let given = Arc::new(AtomicUsize::new(0));
+        let batches = {
+            let (file, given) = (Arc::clone(&file), Arc::clone(&given));
+            AssertUnwindSafe(inner.into_stream()).catch_unwind().then(move |batch| {
+                let (file, given) = (Arc::clone(&file), Arc::clone(&given));
+                async move {
+                    match batch {
+                        Ok(batch) => batch
+                            .inspect(|batch| {
+                                given.fetch_add(batch.num_rows(), Relaxed);
+                            })
+                            .map_err(|error| file.told(name_file(error, file.location()))),
+                        Err(panic) => {
+                            let id = panics::logged("the scan of a data file", panic.as_ref());
+                            Err(if file.is_damaged().await {
+                                file.told(broke_off(id, file.location()))
+                            } else {
+                                panics::broken_off(id).into()
+                            })
+                        }
                     }
                 }
-            }
+            })
+        };
+        // After an error nobody asks.
+        let end = futures::stream::once(async move {
+            let wrong = file.wrong_rows(given.load(Relaxed)).await;
+            wrong.map(|error| file.told(error))
         });
-        named.boxed()
+        batches.chain(end.filter_map(|wrong| async move { wrong.map(Err) })).boxed()
     }
 }

@@ -13,6 +13,7 @@ use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
 
 use super::decoded_scan::Split;
 use super::named::decoding;
+use crate::Error;
 use crate::io::{BATCH_ROWS, DecodedColumn, Reservation};
 
 /// Batches of columns that are being decoded.
@@ -26,6 +27,8 @@ pub(super) struct GroupReader {
     taken: Vec<Option<DecodedColumn>>,
     /// Batches given so far.
     batch: usize,
+    /// Rows decoded so far.
+    decoded: usize,
     source: Source,
 }
 
@@ -33,8 +36,8 @@ pub(super) struct GroupReader {
 pub(super) enum Source {
     /// All columns are here: the rows that are left.
     Taken(VecDeque<Range<usize>>),
-    /// Some have to be decoded: those at these positions, of which some may be kept.
-    Decoded { batches: std::pin::Pin<Box<Batches>>, missing: Vec<usize>, kept: Vec<Option<Kept>> },
+    /// Some have to be decoded: those at these positions, of which some may be kept. The footer says how many rows there are.
+    Decoded { batches: std::pin::Pin<Box<Batches>>, expected: usize, missing: Vec<usize>, kept: Vec<Option<Kept>> },
 }
 
 /// What was decoded so far of a column that will be kept.
@@ -52,7 +55,7 @@ impl Kept {
 impl GroupReader {
     /// A row group of which the tier gave `taken`, by position among the split's columns.
     pub(super) fn new(split: Arc<Split>, row_group: usize, taken: Vec<Option<DecodedColumn>>, source: Source) -> Self {
-        Self { split, row_group, taken, batch: 0, source }
+        Self { split, row_group, taken, batch: 0, decoded: 0, source }
     }
 
     pub(super) fn into_stream(self) -> BoxStream<'static, Result<RecordBatch>> {
@@ -67,9 +70,17 @@ impl GroupReader {
                 let columns = self.taken.iter().flatten().map(|column| slice(column, &run));
                 (columns.collect::<Option<Vec<_>>>(), run.len())
             }
-            Source::Decoded { batches, missing, kept } => {
+            Source::Decoded { batches, expected, missing, kept } => {
                 let next = batches.try_next().map_err(DataFusionError::from);
-                let Some(decoded) = decoding(&self.split.file.location, next).await? else {
+                let decoded = decoding(&self.split.file.location, next).await?;
+                self.decoded += decoded.as_ref().map_or(0, RecordBatch::num_rows);
+                if self.decoded > *expected || (decoded.is_none() && self.decoded < *expected) {
+                    let (group, decoded) = (self.row_group, self.decoded);
+                    let reason = format!("row group {group} has {expected} rows by its footer; {decoded} were decoded");
+                    let location = self.split.file.location.to_string();
+                    return Err(Error::DamagedFile { location, reason }.into());
+                }
+                let Some(decoded) = decoded else {
                     self.finish();
                     return Ok(None);
                 };

@@ -367,7 +367,8 @@ impl Morselizer for IcebergMorselizer {
         match &self.decoded {
             Some(decoded) => Ok(decoded.plan_file(file, inner)),
             None => {
-                let named = Suspect::new(file.clone(), &self.source.scan.readers, &self.columns);
+                let is_whole = self.source.parquet.filter().is_none() && self.config.limit.is_none();
+                let named = Suspect::new(file.clone(), &self.source.scan.readers, &self.columns, is_whole);
                 Ok(Named::new(inner.plan_file(file)?, &named))
             }
         }

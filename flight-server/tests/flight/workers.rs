@@ -148,18 +148,16 @@ async fn a_worker_leaves_no_folder_to_spill_into_and_removes_those_of_killed_one
     assert_eq!(entries(folder.path()), [""; 0]);
 }
 
-/// Damages the column `w` of one of the files of `s.d`: the decoder panics at such bytes. Gives the file's name.
-fn damage_a_file(folder: &Path) -> String {
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder.join("lake/s/d/data")).unwrap().map(|file| file.unwrap()).collect();
+/// Puts other bytes in the place of some that are in the last file of a table once. Gives the file's name.
+fn damage_a_file(folder: &Path, table: &str, some: &[u8], other: &[u8]) -> String {
+    let data = folder.join("lake/s").join(table).join("data");
+    let mut files: Vec<_> = std::fs::read_dir(data).unwrap().map(|file| file.unwrap()).collect();
     files.sort_by_key(std::fs::DirEntry::file_name);
     let file = files.last().unwrap();
     let mut bytes = std::fs::read(file.path()).unwrap();
-    // The width of an index into the dictionary, 2 bits; a run of 8 packed indexes: 0, 1, 2, 3, 0, 1, 2, 3.
-    let indexes = [2, 3, 0xE4, 0xE4];
-    let at: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..*at + 4] == indexes).collect();
+    let at: Vec<usize> = (0..bytes.len() - some.len()).filter(|at| bytes[*at..].starts_with(some)).collect();
     let [at] = at[..] else { panic!("the file is laid out in another way: {at:?}") };
-    bytes[at] = 0xFF;
+    bytes[at..at + other.len()].copy_from_slice(other);
     std::fs::write(file.path(), bytes).unwrap();
     file.file_name().into_string().unwrap()
 }
@@ -178,7 +176,9 @@ async fn a_decoder_that_panics_is_a_damaged_file_everywhere_and_never_fewer_rows
         let rows: Vec<String> = (0..8).map(row).collect();
         harness.update(&format!("INSERT INTO s.d VALUES {}", rows.join(", "))).await;
     }
-    let file = damage_a_file(folder.path());
+    // The width of an index into the dictionary, 2 bits; a run of 8 packed indexes: 0, 1, 2, 3, 0, 1, 2, 3. The decoder panics at
+    // other widths.
+    let file = damage_a_file(folder.path(), "d", &[2, 3, 0xE4, 0xE4], &[0xFF]);
     harness.rows("CALL system.evict()").await;
     assert_eq!(
         ask(&harness, "SELECT sum(k) FROM s.d", "distributed").await.unwrap(),
@@ -213,6 +213,28 @@ async fn a_decoder_that_panics_is_a_damaged_file_everywhere_and_never_fewer_rows
     let finished = "SELECT count(*) FROM system.queries WHERE state = 'FINISHED' AND statement LIKE '%w%FROM s.d%' \
                     AND statement NOT LIKE '%system%'";
     assert_eq!(harness.rows(finished).await, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_decodes_to_other_than_its_rows_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_one, _stdin, first) = worker_at(folder.path()).await;
+    let (_two, _stdin, second) = worker_at(folder.path()).await;
+    let mut harness = coordinator(folder.path(), &[&first, &second], SECRET).await;
+    harness
+        .update("CREATE TABLE s.l (l array<bigint>) WITH (\"write.parquet.compression-codec\" = 'uncompressed')")
+        .await;
+    harness.update("INSERT INTO s.l VALUES ([1, 2]), ([3, 4])").await;
+    harness.update("INSERT INTO s.l VALUES ([1, 2]), ([3, 4]), ([5, 6]), ([7, 8])").await;
+    // Which values begin a list, a bit each: one more does.
+    let file = damage_a_file(folder.path(), "l", &[3, 0xAA], &[3, 0xA2]);
+    harness.rows("CALL system.evict()").await;
+    for (sql, execution) in ["SELECT l FROM s.l", "SELECT count(l) FROM s.l", "SELECT count(*) FROM s.l WHERE l[1] > 0"]
+        .into_iter()
+        .flat_map(|sql| [(sql, "local"), (sql, "distributed")])
+    {
+        assert_refused(ask(&harness, sql, execution).await, Code::DataLoss, &file);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
