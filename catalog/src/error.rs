@@ -155,6 +155,17 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// A metadata file, manifest list or manifest takes more memory to decode than there is.
+    #[error("{kind} {location} cannot be decoded now")]
+    Memory {
+        /// The full location.
+        location: String,
+        /// What it is: `metadata file`, `manifest list`, `manifest`.
+        kind: &'static str,
+        /// How much it takes, and the setting that says how much there is.
+        #[source]
+        source: Source,
+    },
 
     /// Nobody wanted the commit any more before it began. Nothing happened.
     #[error("the change was given up before it was committed")]

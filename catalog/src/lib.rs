@@ -27,7 +27,7 @@ pub use commit::{ChangeSet, CommitGate, CommitIdentity, CommitOptions, Target, c
 pub use error::{Error, Result, Source};
 /// The specification's own types (schemas, snapshots, manifests, updates), from the `iceberg` crate.
 pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};
-pub use metadata_cache::{MetadataCache, decode_manifest, read_manifest};
+pub use metadata_cache::{Memory, MetadataCache, read_manifest};
 pub use open::open_catalog;
 pub use own_task::own_task;
 pub use settings::{CatalogSettings, CatalogType};

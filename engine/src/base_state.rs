@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
+use crate::memory::MemoryBudget;
 use crate::options::PolynyaOptions;
 use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
 use crate::spill::SpillFolder;
 use crate::spill_files::{Factory, SpillFiles};
-use crate::{Error, Result, Settings, functions};
+use crate::{Result, Settings, functions};
 
 /// Build sides of joins that are given whole to all partitions; DataFusion's own bounds are 1 MiB and 131,072 rows.
 const WHOLE_BUILD_SIDE_BYTES_MAX: usize = 8 << 20;
@@ -26,7 +26,11 @@ const SORT_RESERVATION_BYTES_MIN: usize = 1 << 20;
 ///
 /// # Errors
 /// If there can be no pool of memory or no folder to spill to.
-pub(crate) fn base_state(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<SessionState> {
+pub(crate) fn base_state(
+    settings: &Settings,
+    memory: &MemoryBudget,
+    spill: Option<&Arc<SpillFolder>>,
+) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
@@ -38,7 +42,7 @@ pub(crate) fn base_state(settings: &Settings, spill: Option<&Arc<SpillFolder>>) 
     choose_options(config.options_mut(), settings);
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime(settings, spill)?)
+        .with_runtime_env(runtime(settings, memory, spill)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules())
@@ -78,10 +82,7 @@ fn choose_options(options: &mut ConfigOptions, settings: &Settings) {
 }
 
 /// The pool of memory that all queries share, and where they spill.
-fn runtime(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<Arc<RuntimeEnv>> {
-    let limit = usize::try_from(settings.memory.limit_bytes()).unwrap_or(usize::MAX);
-    let largest = std::num::NonZeroUsize::new(3).ok_or_else(|| Error::Internal("3 is zero".to_owned()))?;
-    let pool = TrackConsumersPool::new(FairSpillPool::new(limit), largest);
+fn runtime(settings: &Settings, memory: &MemoryBudget, spill: Option<&Arc<SpillFolder>>) -> Result<Arc<RuntimeEnv>> {
     let mode = match spill {
         Some(spill) => {
             let files = SpillFiles::new(Arc::clone(spill), settings.memory.spill_limit.as_u64());
@@ -92,6 +93,6 @@ fn runtime(settings: &Settings, spill: Option<&Arc<SpillFolder>>) -> Result<Arc<
     let disk = DiskManagerBuilder::default()
         .with_mode(mode)
         .with_max_temp_directory_size(settings.memory.spill_limit.as_u64());
-    let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk);
+    let builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(memory.pool())).with_disk_manager_builder(disk);
     Ok(builder.build_arc()?)
 }

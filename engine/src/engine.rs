@@ -24,6 +24,7 @@ use crate::io::{
     Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
     Stores,
 };
+use crate::memory::MemoryBudget;
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
 use crate::parameters::Parameters;
@@ -46,6 +47,7 @@ pub struct Engine {
     default_catalog: Option<String>,
     default_schema: Option<String>,
     memory_limit_bytes: u64,
+    memory: MemoryBudget,
     prices: Prices,
     query_log: Arc<QueryLog>,
     turns: Turns,
@@ -71,15 +73,16 @@ impl Engine {
     /// # Errors
     /// If a setting is wrong or a catalog cannot be opened; the message names the setting.
     pub async fn start(settings: Settings) -> Result<Arc<Self>> {
+        let memory = MemoryBudget::new(settings.memory.limit_bytes());
         let metadata_bytes = settings.cache.metadata_bytes.as_u64();
-        let metadata = MetadataCache::new(metadata_bytes / 4);
+        let metadata = MetadataCache::within(metadata_bytes / 4, Arc::new(memory.clone()));
         let mut catalogs = BTreeMap::new();
         for (key, catalog) in &settings.catalog {
             catalogs.insert(key.clone(), open_catalog(key, catalog, &metadata).await?);
         }
         let default_catalog = default_catalog(&settings, &catalogs)?;
-        let data = data_caches(&settings)?;
-        let manifests = ManifestCache::new(metadata_bytes / 2, Arc::clone(&data.pages.cache));
+        let data = data_caches(&settings, &memory)?;
+        let manifests = ManifestCache::new(metadata_bytes / 2, Arc::clone(&data.pages.cache), Arc::clone(&metadata));
         let caches = ScanCaches { metadata, manifests, data };
         let spill = SpillFolder::of(&settings.memory)?.map(Arc::new);
         let query_log = Arc::default();
@@ -103,7 +106,8 @@ impl Engine {
             trace: settings.trace.clone(),
             scan_codec: Arc::new(ScanCodec::new(caches.data.clone())),
             caches: Arc::new(caches),
-            base: base_state(&settings, spill.as_ref())?,
+            base: base_state(&settings, &memory, spill.as_ref())?,
+            memory,
             spill,
             _sweeper: sweeper,
         }))
@@ -263,6 +267,11 @@ impl Engine {
     /// Memory that running queries hold, in bytes.
     pub fn memory_used_bytes(&self) -> usize {
         self.runtime().memory_pool.reserved()
+    }
+
+    /// Where memory is reserved that no operator counts.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// What a session may do now.
@@ -458,7 +467,7 @@ fn default_catalog(settings: &Settings, catalogs: &BTreeMap<String, Arc<dyn Cata
 }
 
 /// The page cache, warm if its folder is, and the stores behind it.
-fn data_caches(settings: &Settings) -> Result<DataCaches> {
+fn data_caches(settings: &Settings, memory: &MemoryBudget) -> Result<DataCaches> {
     let cache = &settings.cache;
     let disk = match &cache.disk_dir {
         Some(folder) => Some(DiskTier::open(folder, cache.disk_bytes.as_u64())?),
@@ -477,5 +486,6 @@ fn data_caches(settings: &Settings) -> Result<DataCaches> {
             stores: Arc::new(stores),
         },
         budget: Budget::new(cache.prefetch_bytes.as_u64()),
+        memory: memory.clone(),
     })
 }

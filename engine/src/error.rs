@@ -107,6 +107,19 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Something that is no operator of a query needs more memory than is left.
+    #[error(
+        "{what} needs {bytes} bytes of memory, and the limit of {limit_bytes} bytes for all queries leaves too few (setting \
+         memory.limit). Try again later, with less at once, or raise the limit"
+    )]
+    MemoryTaken {
+        /// What asked for it, with its file or table.
+        what: String,
+        /// How much, in bytes.
+        bytes: u64,
+        /// The limit in force, in bytes.
+        limit_bytes: u64,
+    },
     /// The query went beyond a limit that its session set.
     #[error("{message} (setting {setting}). Raise the limit with SET {setting} = …, or read less")]
     Limit {

@@ -6,6 +6,7 @@
 mod activity;
 mod auth;
 pub mod cli;
+mod door;
 mod metrics;
 mod polls;
 mod prepared;

@@ -17,17 +17,21 @@ use tonic_health::server::HealthReporter;
 
 use crate::activity::Activity;
 use crate::auth::{Authenticator, Gate};
+use crate::door::{Limits, Visits, incoming, raise_descriptors};
 use crate::quota::{self, Quota};
 use crate::results::Results;
 use crate::service::PolynyaService;
 use crate::settings::{Error as SettingsError, ServerSettings};
-use crate::tls::{Tls, incoming};
+use crate::tls::Tls;
 
 /// The largest header list that is accepted, in bytes. Drivers send tokens and cookies of many KiB.
 const HEADER_LIST_BYTES_MAX: u32 = 256 * 1024;
-/// Flow-control windows for uploads, in bytes: a bulk ingest should not wait for acknowledgements.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Calls of one connection at the same time. Half-read results count, and clients wait for their turn without saying so.
+const STREAMS_MAX: u32 = 1000;
+/// Calls of one connection that its client gave up before they began, or that broke the protocol; then it is closed
+/// (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 100;
+const PROTOCOL_RESETS_MAX: usize = 1024;
 /// How often a silent connection is asked whether its client still lives; a dead client's queries stop.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -125,17 +129,21 @@ impl Server {
             .max_encoding_message_size(usize::MAX);
         let flight = Gate::new(flight, Arc::clone(&auth), service.sessions());
         let methods = auth.methods();
+        let visits = Visits::new(Limits::new(settings, raise_descriptors()));
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let serving = tonic::transport::Server::builder()
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+            .http2_max_local_error_reset_streams(Some(PROTOCOL_RESETS_MAX))
+            // Windows begin with 64 KiB, which is what a stranger can make the server keep, and grow to 16 MiB as an upload is read.
+            .http2_adaptive_window(Some(true))
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_service(health_service)
             .add_service(flight)
-            .serve_with_incoming_shutdown(incoming(listener, tls.clone()), stopped);
+            .serve_with_incoming_shutdown(incoming(listener, tls.clone(), visits), stopped);
         Ok(Self {
             engine,
             address,

@@ -85,6 +85,10 @@ pub(crate) fn flight_status(error: FlightError) -> Status {
     match error {
         FlightError::Tonic(status) => *status,
         FlightError::Arrow(error) => arrow_status(&error, None),
+        FlightError::ExternalError(source) => match source.downcast::<Error>() {
+            Ok(ours) => engine_status(&ours, None),
+            Err(source) => status(Code::Internal, "XX000", chain(source.as_ref()), None),
+        },
         FlightError::ProtocolError(_) | FlightError::DecodeError(_) => malformed("the data", &error),
         other => status(Code::Internal, "XX000", chain(&other), None),
     }
@@ -123,7 +127,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::ParameterCount { .. } => (Code::InvalidArgument, "07001"),
         Error::Parameter { .. } => (Code::InvalidArgument, "22023"),
         Error::Limit { .. } => (Code::ResourceExhausted, "53400"),
-        Error::MemoryLimit { .. } => (Code::ResourceExhausted, "53200"),
+        Error::MemoryLimit { .. } | Error::MemoryTaken { .. } => (Code::ResourceExhausted, "53200"),
         Error::SpillLimit { .. } => (Code::ResourceExhausted, "53200"),
         Error::SpillFailed { source, .. } => match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Code::ResourceExhausted, "53100"),
@@ -162,6 +166,7 @@ fn classify_catalog(error: &polynya_catalog::Error) -> (Code, &'static str) {
         Catalog::GivenUp => (Code::Cancelled, "57014"),
         Catalog::CommitUnknown { .. } => (Code::Unknown, "40003"),
         Catalog::Unavailable { .. } => (Code::Unavailable, "08006"),
+        Catalog::Memory { .. } => (Code::ResourceExhausted, "53200"),
         Catalog::FileNotFound { .. } | Catalog::Malformed { .. } => (Code::DataLoss, "58030"),
         _ => (Code::Internal, "XX000"),
     }

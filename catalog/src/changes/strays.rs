@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::metadata_cache::{MetadataCache, read_table_metadata};
+use crate::metadata_cache::{MetadataCache, Room, read_table_metadata};
 use crate::pointer::{Missing, reachable_files};
 use crate::storage::{Listed, Storage};
 use crate::{Error, Result, Table};
@@ -91,7 +91,7 @@ impl Strays<'_> {
 
     /// Whether a metadata file has the change's snapshot, or is of the table that it was to create.
     async fn is_of_this_change(&self, location: &str) -> Result<bool> {
-        match read_table_metadata(self.storage, location).await {
+        match read_table_metadata(self.storage, location, &Room::default()).await {
             Ok((metadata, _)) => {
                 Ok(Some(metadata.uuid()) == self.created_uuid || metadata.snapshot_by_id(self.snapshot_id).is_some())
             }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::log::{ChangeLog, LEASE};
 use super::record::{CREATED_FOR, Change, Creates, Phase, Record};
 use super::strays::{Strays, UNFINISHED_MAX};
-use crate::metadata_cache::{MetadataCache, read_table_metadata};
+use crate::metadata_cache::{MetadataCache, Room, read_table_metadata};
 use crate::pointer::{Missing, delete_reachable, reachable_files};
 use crate::storage::Listed;
 use crate::{Catalog, Error, Result, Table};
@@ -147,7 +147,7 @@ impl Sweep<'_> {
             return Ok(silent >= self.log.settles_after);
         }
         let storage = &self.log.storage;
-        let metadata = match read_table_metadata(storage, metadata_location).await {
+        let metadata = match read_table_metadata(storage, metadata_location, &Room::default()).await {
             Ok((metadata, _)) => Arc::new(metadata),
             Err(Error::FileNotFound { .. }) => return Ok(true),
             Err(other) => return Err(other),

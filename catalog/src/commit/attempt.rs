@@ -8,7 +8,7 @@ use iceberg::spec::{
 };
 use iceberg::{TableRequirement, TableUpdate};
 
-use crate::metadata_cache::read_manifest_list;
+use crate::metadata_cache::{Room, read_manifest_list};
 use crate::{Error, Result, Table};
 
 use super::change::{ChangeSet, CommitOptions};
@@ -84,7 +84,7 @@ async fn existing_manifests(current: &Table, options: &CommitOptions) -> Result<
     let entries = match &options.cache {
         Some(cache) => cache.manifest_list(&current.storage, metadata, parent).await?.entries().to_vec(),
         None => {
-            let list = read_manifest_list(&current.storage, metadata, parent).await?;
+            let list = read_manifest_list(&current.storage, metadata, parent, &Room::default()).await?;
             list.consume_entries().into_iter().collect()
         }
     };

@@ -12,7 +12,7 @@ use iceberg::spec::{
 
 use super::faulty_catalog::{Fault, FaultyCatalog, file};
 use super::*;
-use crate::metadata_cache::read_manifest_list;
+use crate::metadata_cache::{Room, read_manifest_list};
 use crate::{Error, Result, Table, read_manifest};
 
 async fn append(catalog: &FaultyCatalog, files: Vec<DataFile>) -> Result<Table> {
@@ -22,7 +22,7 @@ async fn append(catalog: &FaultyCatalog, files: Vec<DataFile>) -> Result<Table> 
 /// The manifests of the current snapshot, each with its entries.
 async fn contents(table: &Table) -> Vec<(ManifestFile, Manifest)> {
     let snapshot = table.metadata.current_snapshot().expect("a snapshot");
-    let list = read_manifest_list(&table.storage, &table.metadata, snapshot).await.expect("a list");
+    let list = read_manifest_list(&table.storage, &table.metadata, snapshot, &Room::default()).await.expect("a list");
     let mut contents = Vec::new();
     for file in list.entries() {
         contents.push((file.clone(), read_manifest(&table.storage, file).await.expect("a manifest")));

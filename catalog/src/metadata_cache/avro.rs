@@ -6,27 +6,36 @@
 
 use bytes::Bytes;
 
-use crate::{Error, Result};
-
-use super::decompress::{bound, read_bounded, too_large};
-use super::malformed;
+use super::decompress::{self, bound, read_bounded, too_large};
 
 const MAGIC: [u8; 4] = *b"Obj\x01";
 const SYNC_BYTES: usize = 16;
 const CODEC: &[u8] = b"avro.codec";
 
-/// The same file without compression, if it stays within its bound.
-pub(super) fn bounded(location: &str, kind: &'static str, bytes: Bytes) -> Result<Bytes> {
-    uncompressed(bytes).map_err(|found| -> Error { malformed(location, kind, found) })
+/// The bytes that a file's blocks have without compression, if they stay within the file's bound. Keeps none of them.
+pub(super) fn measure(bytes: &Bytes) -> std::io::Result<u64> {
+    let limit = bound(bytes.len() as u64);
+    let mut input = Input(bytes);
+    let header = Header::read(&mut input)?;
+    let mut unpacked = 0;
+    while !input.0.is_empty() {
+        let (count, block) = input.block(&header.sync)?;
+        let block_bytes = header.codec.measure(block, limit - unpacked)?;
+        check_count(count, block_bytes)?;
+        unpacked += block_bytes;
+    }
+    Ok(unpacked)
+}
+
+/// The same file without compression; its blocks were measured.
+pub(super) fn uncompressed(bytes: Bytes, unpacked: u64) -> std::io::Result<Bytes> {
+    rewrite(bytes, Codec::Null, unpacked)
 }
 
 /// The same file with its blocks compressed with deflate, as the Java library writes them.
 pub(crate) fn deflated(bytes: Bytes) -> std::io::Result<Bytes> {
-    rewrite(bytes, Codec::Deflate)
-}
-
-fn uncompressed(bytes: Bytes) -> std::io::Result<Bytes> {
-    rewrite(bytes, Codec::Null)
+    let unpacked = measure(&bytes)?;
+    rewrite(bytes, Codec::Deflate, unpacked)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +57,22 @@ impl Codec {
         }
     }
 
+    /// The bytes that a block has without compression; of Snappy, those that it says, and so makes room for.
+    fn measure(self, block: &[u8], limit: u64) -> std::io::Result<u64> {
+        let said = match self {
+            Self::Deflate => return decompress::measure(flate2::read::DeflateDecoder::new(block), limit),
+            Self::Zstandard => return decompress::measure(zstd::Decoder::with_buffer(block)?, limit),
+            Self::Null => block.len(),
+            Self::Snappy => snap::raw::decompress_len(block).map_err(std::io::Error::other)?,
+        };
+        if said as u64 > limit { Err(too_large(limit)) } else { Ok(said as u64) }
+    }
+
     fn decompress(self, block: &[u8], limit: u64) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::Null if block.len() as u64 > limit => Err(too_large(limit)),
             Self::Null => Ok(block.to_vec()),
-            Self::Deflate => read_bounded(flate2::read::DeflateDecoder::new(block), limit),
-            Self::Zstandard => read_bounded(zstd::Decoder::with_buffer(block)?, limit),
+            Self::Deflate => read_bounded(flate2::read::DeflateDecoder::new(block), limit, begin_with(block)),
+            Self::Zstandard => read_bounded(zstd::Decoder::with_buffer(block)?, limit, begin_with(block)),
             Self::Snappy => snappy(block, limit),
         }
     }
@@ -80,21 +99,20 @@ impl Codec {
     }
 }
 
-fn rewrite(bytes: Bytes, target: Codec) -> std::io::Result<Bytes> {
-    let mut limit = bound(bytes.len() as u64);
+fn rewrite(bytes: Bytes, target: Codec, unpacked: u64) -> std::io::Result<Bytes> {
     let mut input = Input(&bytes);
     let header = Header::read(&mut input)?;
     if header.codec == Codec::Null && target == Codec::Null {
-        check_counts(input, &header.sync)?;
         return Ok(bytes);
     }
     let mut output = header.with_codec_name(target.name());
+    if target == Codec::Null {
+        // And a few bytes more for each block.
+        output.reserve(usize::try_from(unpacked).unwrap_or(0) + bytes.len());
+    }
     while !input.0.is_empty() {
         let (count, block) = input.block(&header.sync)?;
-        let block = header.codec.decompress(block, limit)?;
-        limit -= block.len() as u64;
-        check_count(count, block.len())?;
-        let block = target.compress(block)?;
+        let block = target.compress(header.codec.decompress(block, unpacked)?)?;
         put_long(&mut output, count);
         put_bytes(&mut output, &block);
         output.extend_from_slice(&header.sync);
@@ -102,17 +120,14 @@ fn rewrite(bytes: Bytes, target: Codec) -> std::io::Result<Bytes> {
     Ok(Bytes::from(output))
 }
 
-fn check_counts(mut input: Input<'_>, sync: &[u8]) -> std::io::Result<()> {
-    while !input.0.is_empty() {
-        let (count, block) = input.block(sync)?;
-        check_count(count, block.len())?;
-    }
-    Ok(())
+/// The room that an unpacked block begins with.
+fn begin_with(block: &[u8]) -> u64 {
+    block.len() as u64 * 4
 }
 
 /// An entry takes a byte at the least: a block that claims more entries than bytes would be decoded for ever.
-fn check_count(count: i64, block_bytes: usize) -> std::io::Result<()> {
-    match usize::try_from(count) {
+fn check_count(count: i64, block_bytes: u64) -> std::io::Result<()> {
+    match u64::try_from(count) {
         Ok(count) if count <= block_bytes => Ok(()),
         _ => Err(bad("a block claims more entries than it has bytes")),
     }

@@ -8,7 +8,7 @@ use iceberg::spec::{Manifest, ManifestEntry, ManifestFile, ManifestStatus};
 use crate::storage::Storage;
 use crate::{Error, Result};
 
-use super::{avro, decode, malformed};
+use super::{Packed, Room, decode, malformed};
 
 const KIND: &str = "manifest";
 
@@ -22,34 +22,40 @@ const KIND: &str = "manifest";
 /// [`Storage::read`].
 pub async fn read_manifest(storage: &Arc<Storage>, file: &ManifestFile) -> Result<Manifest> {
     let bytes = storage.read(&file.manifest_path).await?;
-    match decode_manifest(bytes, file).await {
+    match whole(bytes, file).await {
         Err(error @ Error::Malformed { .. }) => {
             tracing::warn!(location = file.manifest_path, %error, "a manifest is damaged; it is read once more");
-            decode_manifest(storage.read(&file.manifest_path).await?, file).await
+            whole(storage.read(&file.manifest_path).await?, file).await
         }
         decoded => decoded,
     }
 }
 
-/// The manifest that a file's bytes are; see [`read_manifest`].
-///
-/// # Errors
-/// As [`read_manifest`], but for those of reading.
-pub async fn decode_manifest(bytes: Bytes, file: &ManifestFile) -> Result<Manifest> {
+/// The manifest that a file's bytes are; what decoding takes is not counted.
+async fn whole(bytes: Bytes, file: &ManifestFile) -> Result<Manifest> {
+    decode_manifest(bytes, file, &Room::default(), |manifest| manifest).await
+}
+
+/// What is made of the manifest that a file's bytes are; see [`read_manifest`].
+pub(super) async fn decode_manifest<T: Send + 'static>(
+    bytes: Bytes,
+    file: &ManifestFile,
+    room: &Room,
+    make: impl FnOnce(Manifest) -> T + Send + 'static,
+) -> Result<T> {
     let location = &file.manifest_path;
     if file.key_metadata.is_some() {
         return Err(Error::Unsupported { what: location.clone(), feature: "encrypted manifests".to_string() });
     }
-    let file = file.clone();
-    decode(location, KIND, move |location| {
-        // A file cut between two blocks is well formed: only its length tells.
-        if bytes.len() as i64 != file.manifest_length {
-            let found = format!("it has {} bytes, and its manifest list says {}", bytes.len(), file.manifest_length);
-            return Err(malformed(location, KIND, found));
-        }
-        let bytes = avro::bounded(location, KIND, bytes)?;
+    // A file cut between two blocks is well formed: only its length tells.
+    if bytes.len() as i64 != file.manifest_length {
+        let found = format!("it has {} bytes, and its manifest list says {}", bytes.len(), file.manifest_length);
+        return Err(malformed(location, KIND, found));
+    }
+    let inherited = file.clone();
+    decode(location, KIND, Packed::Avro(bytes), room, move |location, bytes| {
         let manifest = Manifest::parse_avro(&bytes).map_err(|error| malformed(location, KIND, error))?;
-        Ok(inherit(manifest, &file))
+        Ok(make(inherit(manifest, &inherited)))
     })
     .await
 }

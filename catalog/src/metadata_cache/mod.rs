@@ -6,6 +6,7 @@
 pub(crate) mod avro;
 mod decompress;
 mod manifest;
+mod room;
 mod shared_error;
 mod size;
 #[cfg(test)]
@@ -14,18 +15,22 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use iceberg::spec::{ManifestList, Snapshot, TableMetadata, TableMetadataRef};
+use iceberg::spec::{Manifest, ManifestFile, ManifestList, Snapshot, TableMetadata, TableMetadataRef};
 use moka::future::Cache;
 
 use crate::own_task::own_task;
 use crate::storage::Storage;
 use crate::{Error, Result};
 
-pub use self::manifest::{decode_manifest, read_manifest};
+use self::decompress::Packed;
+pub use self::manifest::read_manifest;
+pub use self::room::Memory;
+pub(crate) use self::room::Room;
 
 /// A cache of parsed metadata, bounded by bytes and shared by catalogs.
 pub struct MetadataCache {
     entries: Cache<Key, Entry>,
+    room: Room,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,14 +61,23 @@ impl std::fmt::Debug for MetadataCache {
 }
 
 impl MetadataCache {
-    /// A cache that holds about this many bytes; least recently used entries leave first.
+    /// A cache that holds about this many bytes; least recently used entries leave first. What decoding takes is not counted.
     pub fn new(capacity_bytes: u64) -> Arc<Self> {
+        Self::with_room(capacity_bytes, Room::default())
+    }
+
+    /// The same, and what decoding takes is reserved in `memory` first.
+    pub fn within(capacity_bytes: u64, memory: Arc<dyn Memory>) -> Arc<Self> {
+        Self::with_room(capacity_bytes, Room::of(memory))
+    }
+
+    fn with_room(capacity_bytes: u64, room: Room) -> Arc<Self> {
         let entries = Cache::builder()
             .max_capacity(capacity_bytes)
             .weigher(|_: &Key, entry: &Entry| entry.size_bytes)
             .eviction_policy(moka::policy::EvictionPolicy::lru())
             .build();
-        Arc::new(Self { entries })
+        Arc::new(Self { entries, room })
     }
 
     /// A table's metadata, from its metadata file (plain, gzip or zstd).
@@ -73,9 +87,9 @@ impl MetadataCache {
     /// a format version newer than 3; otherwise as [`Storage::read`].
     pub async fn table_metadata(&self, storage: &Arc<Storage>, location: &str) -> Result<TableMetadataRef> {
         let key = Key::Metadata(storage.cache_key(location)?);
-        let (storage, file) = (Arc::clone(storage), location.to_owned());
+        let (storage, file, room) = (Arc::clone(storage), location.to_owned(), self.room.clone());
         let load = async move {
-            let (metadata, json_bytes) = read_table_metadata(&storage, &file).await?;
+            let (metadata, json_bytes) = read_table_metadata(&storage, &file, &room).await?;
             Ok(Entry { value: Value::Metadata(Arc::new(metadata)), size_bytes: size::of_metadata(json_bytes) })
         };
         match self.get(key, load).await? {
@@ -105,7 +119,7 @@ impl MetadataCache {
     ) -> Result<Arc<ManifestList>> {
         let location = snapshot.manifest_list();
         let key = Key::ManifestList(storage.cache_key(location)?);
-        let list = unread_manifest_list(storage, metadata, snapshot)?;
+        let list = unread_manifest_list(storage, metadata, snapshot, &self.room)?;
         let load = async move {
             let list = list.await?;
             let size_bytes = size::of_manifest_list(&list);
@@ -115,6 +129,20 @@ impl MetadataCache {
             Value::ManifestList(list) => Ok(list),
             Value::Metadata(_) => Err(wrong_kind(location)),
         }
+    }
+
+    /// What is made of the manifest that a file's bytes are, on the thread that decodes it. It is not kept here. See
+    /// [`read_manifest`].
+    ///
+    /// # Errors
+    /// As [`read_manifest`], but for those of reading; `Memory` if there is too little for it.
+    pub async fn decode_manifest<T: Send + 'static>(
+        &self,
+        bytes: Bytes,
+        file: &ManifestFile,
+        make: impl FnOnce(Manifest) -> T + Send + 'static,
+    ) -> Result<T> {
+        manifest::decode_manifest(bytes, file, &self.room, make).await
     }
 
     /// Forgets everything.
@@ -134,9 +162,12 @@ impl MetadataCache {
 }
 
 /// A metadata file, and the length of its JSON in bytes. Not cached.
-pub(crate) async fn read_table_metadata(storage: &Arc<Storage>, location: &str) -> Result<(TableMetadata, usize)> {
-    read_decoded(storage, location, "metadata file", |location, bytes| {
-        let json = decompress::metadata_json(location, bytes)?;
+pub(crate) async fn read_table_metadata(
+    storage: &Arc<Storage>,
+    location: &str,
+    room: &Room,
+) -> Result<(TableMetadata, usize)> {
+    read_decoded(storage, location, "metadata file", Packed::Json, room, |location, json| {
         let metadata = parse_metadata(location, &json)?;
         Ok((metadata, json.len()))
     })
@@ -148,8 +179,9 @@ pub(crate) async fn read_manifest_list(
     storage: &Arc<Storage>,
     metadata: &TableMetadata,
     snapshot: &Snapshot,
+    room: &Room,
 ) -> Result<ManifestList> {
-    unread_manifest_list(storage, metadata, snapshot)?.await
+    unread_manifest_list(storage, metadata, snapshot, room)?.await
 }
 
 /// The read of a manifest list, not yet begun.
@@ -157,19 +189,19 @@ fn unread_manifest_list(
     storage: &Arc<Storage>,
     metadata: &TableMetadata,
     snapshot: &Snapshot,
+    room: &Room,
 ) -> Result<impl Future<Output = Result<ManifestList>> + Send + use<>> {
     let location = snapshot.manifest_list().to_owned();
     if snapshot.encryption_key_id().is_some() {
         return Err(Error::Unsupported { what: location, feature: "encrypted manifest lists".to_string() });
     }
-    let (storage, version) = (Arc::clone(storage), metadata.format_version());
+    let (storage, room, version) = (Arc::clone(storage), room.clone(), metadata.format_version());
     Ok(async move {
-        let parse = move |location: &str, bytes| {
-            let bytes = avro::bounded(location, "manifest list", bytes)?;
+        let parse = move |location: &str, bytes: Bytes| {
             ManifestList::parse_with_version(&bytes, version)
                 .map_err(|error| malformed(location, "manifest list", error))
         };
-        read_decoded(&storage, &location, "manifest list", parse).await
+        read_decoded(&storage, &location, "manifest list", Packed::Avro, &room, parse).await
     })
 }
 
@@ -194,27 +226,38 @@ async fn read_decoded<T: Send + 'static>(
     storage: &Arc<Storage>,
     location: &str,
     kind: &'static str,
+    packed: fn(Bytes) -> Packed,
+    room: &Room,
     work: impl Fn(&str, Bytes) -> Result<T> + Clone + Send + 'static,
 ) -> Result<T> {
-    let (bytes, first) = (storage.read(location).await?, work.clone());
-    match decode(location, kind, move |location| first(location, bytes)).await {
+    let bytes = storage.read(location).await?;
+    match decode(location, kind, packed(bytes), room, work.clone()).await {
         Err(error @ Error::Malformed { .. }) => {
             tracing::warn!(location, %error, "a file of metadata is damaged; it is read once more");
             let bytes = storage.read(location).await?;
-            decode(location, kind, move |location| work(location, bytes)).await
+            decode(location, kind, packed(bytes), room, work).await
         }
         decoded => decoded,
     }
 }
 
-/// Decodes on a thread that may block. A decoder that panics on odd bytes has found a malformed file.
+/// Unpacks and decodes on a thread that may block, once there is room. A decoder that panics on odd bytes has found a malformed
+/// file.
 async fn decode<T: Send + 'static>(
     location: &str,
     kind: &'static str,
-    work: impl FnOnce(&str) -> Result<T> + Send + 'static,
+    packed: Packed,
+    room: &Room,
+    work: impl FnOnce(&str, Bytes) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let owned = location.to_string();
-    match tokio::task::spawn_blocking(move || work(&owned)).await {
+    let (owned, room) = (location.to_string(), room.clone());
+    let decode = move || {
+        let unpacked = packed.measure().map_err(|found| malformed(&owned, kind, found))?;
+        let _place = room.enter(&owned, kind, packed.memory_bytes(unpacked))?;
+        let bytes = packed.unpack(unpacked).map_err(|found| malformed(&owned, kind, found))?;
+        work(&owned, bytes)
+    };
+    match tokio::task::spawn_blocking(decode).await {
         Ok(result) => result,
         // A decoder that panics on damaged bytes: the panic is in the log.
         Err(_) => Err(malformed(location, kind, "its contents cannot be decoded".to_owned())),

@@ -24,6 +24,7 @@ pub(super) fn unshare(shared: Arc<Error>) -> Error {
         Error::Malformed { location, kind, .. } => {
             Error::Malformed { location: location.clone(), kind, source: source() }
         }
+        Error::Memory { location, kind, .. } => Error::Memory { location: location.clone(), kind, source: source() },
         Error::AccessDenied { service, action, .. } => {
             Error::AccessDenied { service: service.clone(), action: action.clone(), source: Some(source()) }
         }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use iceberg::spec::Manifest;
 
-use crate::metadata_cache::{MetadataCache, read_manifest};
+use crate::metadata_cache::MetadataCache;
 use crate::storage::Storage;
 use crate::{Error, Result, Table};
 
@@ -72,13 +73,13 @@ pub(crate) async fn reachable_files(
     }
     let data: BTreeSet<String> = stream::iter(manifests)
         .map(|file| {
-            let storage = Arc::clone(&table.storage);
+            let (storage, cache) = (Arc::clone(&table.storage), Arc::clone(cache));
             async move {
-                let manifest = match read_manifest(&storage, &file).await {
+                let bytes = match storage.read(&file.manifest_path).await {
                     Err(Error::FileNotFound { .. }) if missing == Missing::Deleted => return Ok(Vec::new()),
-                    manifest => manifest?,
+                    bytes => bytes?,
                 };
-                Ok::<_, Error>(manifest.entries().iter().map(|entry| entry.file_path().to_owned()).collect::<Vec<_>>())
+                cache.decode_manifest(bytes, &file, |manifest| paths(&manifest)).await
             }
         })
         .buffer_unordered(CONCURRENCY)
@@ -97,6 +98,10 @@ pub(crate) async fn reachable_files(
         metadata: metadata.collect(),
         root: table.metadata_location.clone(),
     })
+}
+
+fn paths(manifest: &Manifest) -> Vec<String> {
+    manifest.entries().iter().map(|entry| entry.file_path().to_owned()).collect()
 }
 
 /// Deletes files, as many as can be: those by which others are found after these. What is left is logged: the table is gone from the

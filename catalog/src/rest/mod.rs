@@ -34,7 +34,7 @@ use self::wire::{
     NamespaceResponse, RegisterTableRequest, RenameTableRequest, TableResponse,
 };
 use crate::changes::ChangeLog;
-use crate::metadata_cache::read_table_metadata;
+use crate::metadata_cache::{Room, read_table_metadata};
 use crate::settings::{CatalogSettings, without_password};
 use crate::storage::{check_namespace, check_table};
 use crate::{Catalog, Error, NewTable, Result, Table};
@@ -153,7 +153,7 @@ async fn check_not_invented(table: &Table) -> Result<()> {
     if table.metadata.last_column_id() > 0 {
         return Ok(());
     }
-    let (written, _) = read_table_metadata(&table.storage, &table.metadata_location).await?;
+    let (written, _) = read_table_metadata(&table.storage, &table.metadata_location, &Room::default()).await?;
     if written.uuid() == table.metadata.uuid() {
         return Ok(());
     }

@@ -18,6 +18,7 @@ use polynya_catalog::own_task;
 use super::layout::Layout;
 use super::page::{FileKey, PageKey};
 use super::page_checksums;
+use super::page_growth::Chunks;
 use super::pages::Pages;
 use super::query_io::{CacheMode, DataFile};
 use crate::scan::ColumnMapping;
@@ -40,6 +41,7 @@ const TRAILER_BYTES: usize = 8;
 pub(crate) struct Footer {
     pub(crate) metadata: Arc<ParquetMetaData>,
     pub(crate) layout: Layout,
+    pub(crate) chunks: Arc<Chunks>,
 }
 
 /// A file, and the mapping's fingerprint.
@@ -120,7 +122,8 @@ async fn load(pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result
         }
         _ => Layout::new(&metadata),
     };
-    Ok(Arc::new(Footer { metadata, layout }))
+    let chunks = Arc::new(Chunks::new(&metadata));
+    Ok(Arc::new(Footer { metadata, layout, chunks }))
 }
 
 /// The file's last bytes, from its page index or its footer on, whichever comes first.

@@ -12,6 +12,7 @@
 mod coalesce;
 mod cost_model;
 mod decoded;
+mod delta_lengths;
 mod disk;
 mod fetch;
 mod footers;
@@ -23,6 +24,8 @@ mod meter;
 mod page;
 mod page_cache;
 mod page_checksums;
+mod page_growth;
+mod page_header;
 mod pages;
 mod peer;
 mod prefetch;
@@ -31,6 +34,7 @@ mod reader;
 mod settings;
 mod staged;
 mod tail;
+mod unpack;
 mod waits;
 
 pub use meter::IoCounts;

@@ -225,6 +225,7 @@ mod tests {
     use super::super::memory_tier::PageTier;
     use super::super::page::FileKey;
     use super::super::page_cache::PageCache;
+    use super::super::page_growth::Chunks;
     use super::super::query_io::{CacheMode, IoLimits, Prices, QueryIo};
     use super::*;
 
@@ -257,7 +258,8 @@ mod tests {
             let root = Type::group_type_builder("schema").with_fields(vec![Arc::new(leaf)]).build().unwrap();
             let about = FileMetaData::new(1, 0, None, None, Arc::new(SchemaDescriptor::new(Arc::new(root))), None);
             let metadata = Arc::new(ParquetMetaDataBuilder::new(about).build());
-            Ok(Arc::new(Footer { metadata, layout: Layout::of((0..GROUPS).map(group).collect()) }))
+            let chunks = Arc::new(Chunks::new(&metadata));
+            Ok(Arc::new(Footer { metadata, layout: Layout::of((0..GROUPS).map(group).collect()), chunks }))
         }
 
         fn row_groups(&self, _number: usize, _footer: &Footer) -> Vec<Vec<Range<u64>>> {

@@ -18,13 +18,15 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use polynya_catalog::Storage;
 
-use super::decoded::DecodedTier;
+use super::decoded::{BATCH_ROWS, DecodedTier};
 use super::footers::{Footer, FooterCache};
 use super::page::FileKey;
+use super::page_growth::growth;
 use super::pages::{Pages, assemble};
 use super::prefetch::{Budget, Foreseen, PrefetchHandle, prefetch};
 use super::query_io::{CacheMode, DataFile, QueryIo};
 use super::staged::Staged;
+use crate::memory::{MemoryBudget, Reserved};
 use crate::scan::{ColumnMapping, IcebergFile};
 use crate::{Error, Result};
 
@@ -34,6 +36,8 @@ pub(crate) struct DataCaches {
     pub(crate) footers: FooterCache,
     pub(crate) pages: Pages,
     pub(crate) budget: Budget,
+    /// Where is reserved what pages grow to when they are decoded.
+    pub(crate) memory: MemoryBudget,
 }
 
 /// Opens the data files of one scan, for one query.
@@ -112,6 +116,26 @@ impl ReaderFactory {
         self.io.cache
     }
 
+    /// Opens a file for a decoder that makes batches of so many rows.
+    pub(crate) fn open(
+        &self,
+        partition_index: usize,
+        file: &PartitionedFile,
+        metrics: &ExecutionPlanMetricsSet,
+        batch_rows: usize,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        let file = self.file(file)?;
+        Ok(Box::new(DataFileReader {
+            metrics: ParquetFileMetrics::new(partition_index, &file.location, metrics),
+            file,
+            caches: self.caches.clone(),
+            mapping: Arc::clone(&self.mapping),
+            staged: Arc::clone(&self.staged),
+            batch_rows,
+            held: self.caches.memory.begin("decoding data files"),
+        }))
+    }
+
     /// Begins to read ahead for this scan.
     pub(crate) fn prefetch(&self, scan: impl Foreseen) -> Option<PrefetchHandle> {
         prefetch(scan, self.caches.pages.clone(), Arc::clone(&self.staged), self.caches.budget.clone())
@@ -126,14 +150,7 @@ impl ParquetFileReaderFactory for ReaderFactory {
         _metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> datafusion::common::Result<Box<dyn AsyncFileReader + Send>> {
-        let file = self.file(&file).map_err(DataFusionError::from)?;
-        Ok(Box::new(DataFileReader {
-            metrics: ParquetFileMetrics::new(partition_index, &file.location, metrics),
-            file,
-            caches: self.caches.clone(),
-            mapping: Arc::clone(&self.mapping),
-            staged: Arc::clone(&self.staged),
-        }))
+        self.open(partition_index, &file, metrics, BATCH_ROWS).map_err(DataFusionError::from)
     }
 }
 
@@ -144,6 +161,9 @@ struct DataFileReader {
     mapping: Arc<ColumnMapping>,
     staged: Arc<Staged>,
     metrics: ParquetFileMetrics,
+    batch_rows: usize,
+    /// What decoding takes for the pages that were read last.
+    held: Reserved,
 }
 
 impl DataFileReader {
@@ -152,20 +172,37 @@ impl DataFileReader {
     }
 
     /// Each range, from the pages that cover it.
-    async fn read(&self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+    async fn read(&mut self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
         self.file.io.scan(ranges.iter().map(|range| range.end - range.start).sum())?;
         let begun = Instant::now();
         let footer = self.footer().await?;
-        let _wait = self.file.io.waits.enter_file("pages", &self.file.location, None);
+        let wait = self.file.io.waits.enter_file("pages", &self.file.location, None);
         let covering: Vec<Vec<Range<u64>>> = ranges.iter().map(|range| footer.layout.covering(range)).collect();
         let mut wanted: Vec<Range<u64>> = covering.iter().flatten().cloned().collect();
         wanted.sort_by_key(|page| page.start);
         wanted.dedup();
         let mut pages = self.staged.take(&self.file.key, &mut wanted);
         pages.extend(self.caches.pages.get(&self.file, &footer.layout, &wanted).await?);
+        drop(wait);
         self.file.io.meter.waited(begun.elapsed());
-        let ranges = ranges.iter().zip(&covering);
-        ranges.map(|(range, covering)| assemble(range, covering, &pages, &self.file.key)).collect()
+        let assembled = ranges.iter().zip(&covering);
+        let assembled = assembled.map(|(range, covering)| assemble(range, covering, &pages, &self.file.key));
+        let read: Vec<Bytes> = assembled.collect::<Result<_>>()?;
+        self.reserve(&footer, &ranges, &read).await?;
+        Ok(read)
+    }
+
+    /// Reserves what decoding these bytes will take, in place of those before.
+    async fn reserve(&mut self, footer: &Footer, ranges: &[Range<u64>], read: &[Bytes]) -> Result<()> {
+        let bytes = growth(&footer.chunks, &footer.metadata, ranges, read, self.batch_rows).await;
+        let location = &self.file.location;
+        let bytes = bytes.map_err(|reason| Error::DamagedFile { location: location.to_string(), reason })?;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        // As operators say it: alone, the query may have enough.
+        self.held.resize(bytes).map_err(|_| {
+            let message = format!("decoding pages of data file {location} takes {bytes} bytes more than is left");
+            Error::from(DataFusionError::ResourcesExhausted(message))
+        })
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) use declared::{Declared, infer};
 pub(crate) use place::{as_columns, as_variables, bind_variables, name_items, ordinal_of, provider};
 
 use self::place::name_of;
+use crate::memory::Reserved;
 use crate::{Error, Result};
 
 /// Values for a statement's parameters: one row for each time that it runs.
@@ -30,12 +31,14 @@ pub struct Parameters {
     /// None if nothing is bound: the statement runs once, without values.
     rows: Option<RecordBatch>,
     bytes: usize,
+    /// The memory that they have, for as long as somebody keeps them.
+    _held: Option<Arc<Reserved>>,
 }
 
 impl Parameters {
     /// Nothing is bound.
     pub fn none() -> Self {
-        Self { rows: None, bytes: 0 }
+        Self { rows: None, bytes: 0, _held: None }
     }
 
     /// A client's rows, in the types that the statement's parameters have where these are known.
@@ -61,7 +64,13 @@ impl Parameters {
         // A message's columns share its buffer, which each of them would count.
         let bytes = rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
         let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
-        Ok(Self { rows: Some(rows), bytes })
+        Ok(Self { rows: Some(rows), bytes, _held: None })
+    }
+
+    /// The same values, with the memory that was reserved for them.
+    #[must_use]
+    pub fn holding(self, held: Reserved) -> Self {
+        Self { _held: Some(Arc::new(held)), ..self }
     }
 
     /// How often the statement runs.

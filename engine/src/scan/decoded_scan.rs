@@ -16,7 +16,6 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::ParquetFileReaderFactory as _;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, ParquetFileMetrics, RowGroupAccess};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::{ProjectionExprs, Projector};
@@ -226,8 +225,12 @@ impl Split {
             .map_err(|_| internal_datafusion_err!("a row group of {} has less than no rows", self.file.location))?;
         let taken = self.take(row_group);
         let complete = taken.iter().all(Option::is_some);
+        let leaves = self.columns.iter().filter_map(|column| leaf_of(&self.opened.metadata, *column));
+        let batch_rows = self.opened.batch_rows(row_group, leaves);
         let (taken, selection) = match &access {
             RowGroupAccess::Selection(selection) if !complete => (vec![None; taken.len()], Some(selection.clone())),
+            // Columns of the tier come in batches of one size.
+            _ if !complete && batch_rows < BATCH_ROWS => (vec![None; taken.len()], None),
             _ => (taken, None),
         };
         self.count(row_group, &access, &taken)?;
@@ -235,9 +238,11 @@ impl Split {
             Source::Taken(rows_left(&access, rows))
         } else {
             let missing: Vec<usize> = (0..taken.len()).filter(|position| taken[*position].is_none()).collect();
-            let kept = if selection.is_none() { self.keep(row_group, rows, &missing) } else { Vec::new() };
+            let may_keep = selection.is_none() && batch_rows == BATCH_ROWS;
+            let kept = if may_keep { self.keep(row_group, rows, &missing) } else { Vec::new() };
             let expected = selection.as_ref().map_or(rows, RowSelection::row_count);
-            Source::Decoded { batches: Box::pin(self.decode(row_group, &missing, selection)?), expected, missing, kept }
+            let batches = Box::pin(self.decode(row_group, &missing, selection, batch_rows)?);
+            Source::Decoded { batches, expected, missing, kept }
         };
         Ok(GroupReader::new(self, row_group, taken, source))
     }
@@ -279,10 +284,16 @@ impl Split {
     }
 
     /// Batches of the missing columns.
-    fn decode(&self, row_group: usize, missing: &[usize], selection: Option<RowSelection>) -> Result<Batches> {
+    fn decode(
+        &self,
+        row_group: usize,
+        missing: &[usize],
+        selection: Option<RowSelection>,
+        batch_rows: usize,
+    ) -> Result<Batches> {
         let scan = &self.scan;
         let reader: Box<dyn AsyncFileReader> =
-            scan.readers.create_reader(scan.partition, self.planned.clone(), None, &scan.metrics)?;
+            scan.readers.open(scan.partition, &self.planned, &scan.metrics, batch_rows)?;
         let mask = ProjectionMask::roots(
             self.opened.metadata.file_metadata().schema_descr(),
             missing.iter().map(|position| self.columns[*position]),
@@ -290,7 +301,7 @@ impl Split {
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.arrow.clone())
             .with_row_groups(vec![row_group])
             .with_projection(mask)
-            .with_batch_size(BATCH_ROWS);
+            .with_batch_size(batch_rows);
         Ok(match selection {
             Some(selection) => builder.with_row_selection(selection).build()?,
             None => builder.build()?,

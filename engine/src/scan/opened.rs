@@ -20,6 +20,10 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::defaults::MissingColumns;
 use super::file::IcebergFile;
+use crate::io::BATCH_ROWS;
+
+/// What a batch of large rows has, in bytes.
+const BATCH_BYTES: u64 = 64 << 20;
 
 /// See the module.
 pub(super) struct OpenedFile {
@@ -75,6 +79,14 @@ impl OpenedFile {
         }
         let pages = PagePruningAccessPlanFilter::new(&predicate, Arc::clone(&self.schema));
         pages.prune_plan_with_page_index(plan, &self.schema, descriptor, metadata, metrics)
+    }
+
+    /// The rows that are decoded at once of these columns: fewer than usual where they are large, as documents are.
+    pub(super) fn batch_rows(&self, row_group: usize, leaves: impl Iterator<Item = usize>) -> usize {
+        let row_group = self.metadata.row_group(row_group);
+        let bytes = leaves.map(|leaf| u64::try_from(row_group.column(leaf).uncompressed_size()).unwrap_or(0));
+        let row_bytes = bytes.sum::<u64>() / u64::try_from(row_group.num_rows()).unwrap_or(0).max(1);
+        usize::try_from(BATCH_BYTES / row_bytes.max(1)).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
     }
 
     /// The byte ranges of a column chunk that decoding these rows asks for.

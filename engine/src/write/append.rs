@@ -4,6 +4,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use iceberg::spec::Operation;
@@ -13,11 +14,20 @@ use super::align::Alignment;
 use super::destination::{Destination, create_staged};
 use super::plan::WritePlan;
 use super::writer::{TableWriter, Written};
+use crate::plain_size::{cut, largest_value};
 use crate::query::QueryContext;
 use crate::{Engine, Error, Result};
 
 /// How the source's columns find the table's.
 pub(super) type Align = Box<dyn FnOnce(&Arc<WritePlan>, &arrow::datatypes::Schema) -> Result<Alignment> + Send>;
+
+/// Rows that are made into a table's columns at once, and their bytes then: what leaves columns out, or names one text many times, is
+/// small before and large after.
+const PIECE_ROWS: usize = 64 << 10;
+const PIECE_BYTES: usize = 32 << 20;
+/// Copies of a large value that the encoder may hold, and what values may have without being counted.
+const COPIES: usize = 8;
+const FREE_BYTES: usize = 16 << 20;
 
 /// Writes rows to where they go. Returns how many.
 ///
@@ -82,6 +92,13 @@ async fn append_to(
     Ok(written.rows)
 }
 
+/// What the encoder takes for the largest values of some rows before the writer can count it: copies for a dictionary, for pages, and for
+/// the least and the greatest of a page and of a file.
+fn encoding_bytes(rows: &RecordBatch) -> usize {
+    let largest = rows.columns().iter().map(|column| largest_value(column.as_ref()));
+    largest.fold(0, usize::saturating_add).saturating_mul(COPIES).saturating_sub(FREE_BYTES)
+}
+
 async fn write(
     engine: &Engine,
     catalog: &dyn Catalog,
@@ -102,11 +119,16 @@ async fn write(
     let (noted, first) = futures::join!(noting, change.unless_given_up(rows.next()));
     noted?;
     let mut next = first?;
+    let mut encoding = engine.memory().begin(format!("encoding large values for table {}", table.ident));
     let writing = async {
         while let Some(batch) = next {
-            let batch = batch?;
-            if batch.num_rows() > 0 {
-                writer.write(alignment.align(&batch)?).await?;
+            for piece in cut(&batch?, PIECE_ROWS, PIECE_BYTES) {
+                if piece.num_rows() == 0 {
+                    continue;
+                }
+                let piece = alignment.align(&piece)?;
+                encoding.resize(encoding_bytes(&piece))?;
+                writer.write(piece).await?;
             }
             next = rows.next().await;
         }

@@ -3,7 +3,7 @@
 
 use super::identity::Identity;
 use super::refusal::Refusal;
-use crate::tls::Peer;
+use crate::door::Peer;
 
 /// A caller was turned away.
 pub(crate) fn refused(refusal: &Refusal, peer: &Peer) {

@@ -119,7 +119,7 @@ fn scopes(user: &str, peer: Option<IpAddr>) -> [(Scope, Patience); 2] {
 }
 
 /// An address, or of IPv6 the network that one customer gets (64 bits).
-fn network(peer: Option<IpAddr>) -> IpAddr {
+pub(crate) fn network(peer: Option<IpAddr>) -> IpAddr {
     match peer {
         None => Ipv4Addr::UNSPECIFIED.into(),
         Some(IpAddr::V4(address)) => address.into(),

@@ -13,12 +13,15 @@ use tonic::codegen::{BoxFuture, Context, Poll, Service};
 use tonic::server::NamedService;
 
 use super::credentials::Credentials;
+use super::refusal::Refusal;
 use super::{Authenticator, audit};
+use crate::door::{Peer, timely};
 use crate::service::PolynyaService;
 use crate::sessions::Sessions;
-use crate::tls::Peer;
 
 const HANDSHAKE: &str = "/Handshake";
+/// Calls whose clients send for as long as they like: rows, as they come to have them.
+const UPLOADS: [&str; 2] = ["/DoPut", "/DoExchange"];
 /// The largest message of a caller of whom nothing is known yet, in bytes: a name and a password.
 const STRANGERS_BYTES_MAX: usize = 16 * 1024;
 
@@ -59,17 +62,30 @@ impl Service<Request<Body>> for Gate {
         let Self { mut service, auth, sessions } = self.clone();
         let credentials = Credentials::of(request.headers());
         let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
-        let may_follow = request.uri().path().ends_with(HANDSHAKE) && matches!(credentials, Credentials::Nothing);
+        let path = request.uri().path();
+        let may_follow = path.ends_with(HANDSHAKE) && matches!(credentials, Credentials::Nothing);
+        if !UPLOADS.iter().any(|upload| path.ends_with(upload)) {
+            request = request.map(timely);
+        }
         Box::pin(async move {
-            match auth.identify(credentials, &peer, &sessions).await {
-                Ok(identity) => drop(request.extensions_mut().insert(identity)),
-                Err(_) if may_follow => service = service.max_decoding_message_size(STRANGERS_BYTES_MAX),
-                Err(refusal) => {
-                    audit::refused(&refusal, &peer);
-                    return Ok(refusal.status().into_http());
+            let refusal = match auth.identify(credentials, &peer, &sessions).await {
+                Ok(identity) => {
+                    peer.log_in();
+                    request.extensions_mut().insert(identity);
+                    return service.call(request).await;
                 }
-            }
-            service.call(request).await
+                Err(_) if may_follow => match peer.unidentified() {
+                    Ok(_until_it_is_known) => {
+                        service = service.max_decoding_message_size(STRANGERS_BYTES_MAX);
+                        return service.call(request).await;
+                    }
+                    Err(()) => Refusal::Busy,
+                },
+                Err(refusal) => refusal,
+            };
+            peer.refuse();
+            audit::refused(&refusal, &peer);
+            Ok(refusal.status().into_http())
         })
     }
 }

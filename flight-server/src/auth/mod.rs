@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use audit::{logged_in, refused};
+pub(crate) use backoff::network;
 pub(crate) use credentials::Credentials;
 pub(crate) use gate::Gate;
 pub(crate) use identity::Identity;
@@ -35,9 +36,9 @@ pub(crate) use watched::Watched;
 use self::jwt::Jwt;
 use self::passwords::Passwords;
 use self::tokens::Tokens;
+use crate::door::Peer;
 use crate::sessions::Sessions;
 use crate::settings::{ClientAuth, Error, ServerSettings};
-use crate::tls::Peer;
 
 /// The longest user name and password, in bytes.
 const USER_BYTES_MAX: usize = 256;

@@ -10,14 +10,17 @@ use arrow_flight::FlightData;
 use arrow_flight::decode::DecodedPayload;
 use arrow_flight::error::FlightError;
 use futures::{StreamExt, TryStreamExt};
-use polynya_engine::Parameters;
+use polynya_engine::plain_size::plain_bytes;
+use polynya_engine::{Error, MemoryBudget, Parameters, Reserved};
 use tonic::{Code, Status, Streaming};
 
 use super::{Inner, uploads};
 use crate::prepared::Prepared;
 use crate::status::{engine_status, invalid, malformed, status};
-use crate::wire::{sliced_bytes, wire_schema};
+use crate::wire::wire_schema;
 
+/// What errors call the values.
+const VALUES: &str = "a statement's values";
 /// Rows of values that one DoPut may bind. Columns of NULL have rows without bytes.
 const ROWS_MAX: usize = 1_000_000;
 
@@ -51,26 +54,34 @@ impl Inner {
         if declared.fields().is_empty() && first.data_header.is_empty() {
             return Ok(None);
         }
-        let Some(rows) = read(first, rest, self.bound_bytes_max).await? else { return Ok(None) };
-        Parameters::bind(declared, &rows).map(Some).map_err(|error| engine_status(&error, None))
+        let memory = self.engine.memory();
+        let Some((rows, held)) = read(first, rest, self.bound_bytes_max, memory).await? else { return Ok(None) };
+        let bound = Parameters::bind(declared, &rows).map_err(|error| engine_status(&error, None))?;
+        Ok(Some(bound.holding(held)))
     }
 }
 
-/// All rows in one batch; none if there is no schema or if it has no columns.
-async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) -> Result<Option<RecordBatch>, Status> {
+/// All rows in one batch, and the memory that they have; none if there is no schema or if it has no columns.
+async fn read(
+    first: FlightData,
+    rest: Streaming<FlightData>,
+    bytes_max: usize,
+    memory: &MemoryBudget,
+) -> Result<Option<(RecordBatch, Reserved)>, Status> {
     let mut bytes = 0;
     let bounded = uploads::messages(first, rest).map(move |message| {
         let message = message?;
         bytes += message.data_header.len() + message.data_body.len();
         if bytes > bytes_max { Err(too_much(bytes_max)) } else { Ok(message) }
     });
-    let mut payloads = uploads::decoded(bounded, bytes_max);
+    let mut payloads = uploads::decoded(bounded, bytes_max, memory.begin(VALUES));
+    let mut held = memory.begin(VALUES);
     let schema = match payloads.try_next().await.map_err(refused)? {
         None => return Ok(None),
         Some(DecodedPayload::Schema(schema)) => schema,
         Some(_) => return Err(invalid("the values of the parameters do not begin with a schema")),
     };
-    let (mut batches, mut rows) = (Vec::new(), 0);
+    let (mut batches, mut rows, mut plain) = (Vec::new(), 0, 0_usize);
     while let Some(payload) = payloads.try_next().await.map_err(refused)? {
         match payload {
             DecodedPayload::RecordBatch(batch) => {
@@ -80,6 +91,12 @@ async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) 
                         "at most {ROWS_MAX} rows of parameters can be bound: use bulk ingest"
                     )));
                 }
+                // Compressed bodies grow as they are read, and what many rows share is plain in each of them.
+                plain = plain.saturating_add(plain_bytes(&batch));
+                if plain > bytes_max {
+                    return Err(too_much(bytes_max));
+                }
+                held.resize(plain).map_err(|error| engine_status(&error, None))?;
                 batches.push(batch);
             }
             DecodedPayload::None => {}
@@ -90,8 +107,7 @@ async fn read(first: FlightData, rest: Streaming<FlightData>, bytes_max: usize) 
         return Ok(None);
     }
     let rows = concat_batches(&schema, &batches).map_err(|error| malformed("the data of the parameters", &error))?;
-    // Compressed bodies grow as they are read.
-    if sliced_bytes(&rows) > bytes_max { Err(too_much(bytes_max)) } else { Ok(Some(rows)) }
+    Ok(Some((rows, held)))
 }
 
 fn too_much(bytes_max: usize) -> Status {
@@ -106,6 +122,10 @@ fn too_much(bytes_max: usize) -> Status {
 fn refused(error: FlightError) -> Status {
     match error {
         FlightError::Tonic(status) => *status,
+        FlightError::ExternalError(source) => match source.downcast::<Error>() {
+            Ok(ours) => engine_status(&ours, None),
+            Err(source) => malformed("the data of the parameters", source.as_ref()),
+        },
         other => malformed("the data of the parameters", &other),
     }
 }

@@ -19,7 +19,8 @@ use arrow_ipc::writer::IpcWriteOptions;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
-use polynya_engine::{QueryContext, RowStream, WireOptions};
+use polynya_engine::plain_size::{cut, plain_bytes};
+use polynya_engine::{QueryContext, RowStream, WireCompression, WireOptions};
 use prost::Message;
 use tonic::{Code, Status};
 
@@ -31,6 +32,9 @@ use crate::results::Fetching;
 use crate::status::{arrow_status, engine_status, flight_status, status, too_large};
 use crate::wire::{MESSAGE_TARGET_BYTES, split, to_wire, wire_schema, write_options};
 
+/// A row may shrink so many times by compression, and fit a message then. A larger one is refused before it is made plain.
+const SHRINKING_MAX: u64 = 16;
+
 /// The rows of a query, as they are made, in the form that was announced for them.
 pub(super) fn rows(
     rows: RowStream,
@@ -40,7 +44,7 @@ pub(super) fn rows(
 ) -> Result<ServerStream<FlightData>, Status> {
     let schema = result_schema(&rows.schema(), &options);
     let context = rows.context();
-    let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context), options.message_bytes_max);
+    let batches = wire_batches(rows, Arc::clone(&schema), Arc::clone(&context), &options);
     let written = write_options(options.compression).map_err(|error| arrow_status(&error, Some(context.id())))?;
     let messages = encoded(batches, &schema, written);
     let held = Arc::new(Mutex::new(Held { messages: Some(messages), _running: Some(running) }));
@@ -87,20 +91,35 @@ fn wire_batches(
     rows: RowStream,
     schema: SchemaRef,
     context: Arc<QueryContext>,
-    message_bytes_max: u64,
-) -> impl Stream<Item = Result<RecordBatch, FlightError>> + Send {
+    options: &WireOptions,
+) -> impl Stream<Item = Result<RecordBatch, FlightError>> + Send + use<> {
+    let message_bytes_max = options.message_bytes_max;
+    let row_bytes_max = match options.compression {
+        WireCompression::None => message_bytes_max,
+        _ => message_bytes_max.saturating_mul(SHRINKING_MAX),
+    };
     // A message has a header besides its rows, so these get half of it at most.
     let target = usize::try_from(message_bytes_max / 2).unwrap_or(usize::MAX).min(MESSAGE_TARGET_BYTES);
     let failed = |status: Status| vec![Err(FlightError::Tonic(Box::new(status)))];
     rows.flat_map(move |batch| {
+        let (schema, context) = (Arc::clone(&schema), Arc::clone(&context));
         let pieces = match batch {
-            Ok(batch) => match to_wire(&batch, &schema) {
-                Ok(batch) => split(batch, target).into_iter().map(Ok).collect(),
-                Err(error) => failed(arrow_status(&error, Some(context.id()))),
-            },
-            Err(error) => failed(engine_status(&error, Some(context.id()))),
+            Ok(batch) => cut(&batch, usize::MAX, target),
+            Err(error) => return stream::iter(failed(engine_status(&error, Some(context.id())))).left_stream(),
         };
+        // One piece after the other becomes plain, when it is asked for: a text that many rows share is then in each of them.
         stream::iter(pieces)
+            .flat_map(move |piece| {
+                let bytes = plain_bytes(&piece);
+                if bytes as u64 > row_bytes_max && piece.num_rows() == 1 {
+                    return stream::iter(failed(too_large(bytes, message_bytes_max, context.id())));
+                }
+                stream::iter(match to_wire(&piece, &schema) {
+                    Ok(batch) => split(batch, target).into_iter().map(Ok).collect(),
+                    Err(error) => failed(arrow_status(&error, Some(context.id()))),
+                })
+            })
+            .right_stream()
     })
 }
 

@@ -13,9 +13,9 @@ use tonic::{Code, Extensions, Response, Status, Streaming};
 
 use super::{Inner, ServerStream};
 use crate::auth::{Credentials, Identity, Refusal, logged_in, refused};
+use crate::door::Peer;
 use crate::sessions::set_cookie;
 use crate::status::status;
-use crate::tls::Peer;
 
 /// How long a caller may take to send what shows who it is.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ impl Inner {
         } else {
             (identity.token().map(str::to_owned), None)
         };
+        peer.log_in();
         logged_in(&identity, &peer);
         let answer = HandshakeResponse {
             protocol_version: first.map_or(0, |request| request.protocol_version),
@@ -68,6 +69,7 @@ impl Inner {
             credentials => self.auth.identify(credentials, peer, &self.sessions).await,
         };
         told.map_err(|refusal| {
+            peer.refuse();
             refused(&refusal, peer);
             refusal.status()
         })

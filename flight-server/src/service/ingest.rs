@@ -1,6 +1,5 @@
 //! Bulk ingest: CommandStatementIngest's rows into one table.
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::decode::DecodedPayload;
@@ -10,8 +9,8 @@ use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{TryStreamExt, stream};
-use polynya_engine::{Error, IngestMode, Session, TableName};
+use futures::TryStreamExt;
+use polynya_engine::{Error, IngestMode, Reserved, Session, TableName};
 use tonic::{Status, Streaming};
 
 use super::{Inner, no_transaction, uploads};
@@ -20,8 +19,6 @@ use crate::status::{chain, engine_status, flight_status, invalid, unimplemented}
 
 /// A compressed message may grow so many times beyond what a message may have.
 const GROWTH_MAX: usize = 16;
-/// Rows that are taken on at once. Columns that a message leaves out, or that hold nothing, get their values now.
-const PIECE_ROWS: usize = 64 * 1024;
 
 impl Inner {
     /// Streams the rows into the table; how many there were.
@@ -39,7 +36,8 @@ impl Inner {
         let mode = mode(command.table_definition_options.as_ref())?;
         let table = self.ingest_target(&command, &caller.session)?;
         let _running = self.activity.start_statement()?;
-        let rows = rows(first, rest, self.bound_bytes_max.saturating_mul(GROWTH_MAX)).await?;
+        let memory = self.engine.memory().begin(format!("an upload for table {table}"));
+        let rows = rows(first, rest, self.bound_bytes_max.saturating_mul(GROWTH_MAX), memory).await?;
         let stored = self.engine.ingest(&table, mode, rows, &caller.session).await;
         let stored = stored.map_err(|error| engine_status(&error, None))?;
         tracing::info!(table = table.to_string(), rows = stored, "an ingest finished");
@@ -85,8 +83,9 @@ async fn rows(
     first: FlightData,
     rest: Streaming<FlightData>,
     unpacked_bytes_max: usize,
+    memory: Reserved,
 ) -> Result<SendableRecordBatchStream, Status> {
-    let mut payloads = uploads::decoded(uploads::messages(first, rest), unpacked_bytes_max);
+    let mut payloads = uploads::decoded(uploads::messages(first, rest), unpacked_bytes_max, memory);
     let schema: SchemaRef = match payloads.try_next().await.map_err(flight_status)? {
         Some(DecodedPayload::Schema(schema)) => schema,
         _ => return Err(invalid("the rows to ingest do not begin with a schema")),
@@ -99,24 +98,25 @@ async fn rows(
                 DecodedPayload::Schema(_) => Err(FlightError::ProtocolError("a second schema".to_owned())),
             })
         })
-        .map_ok(|batch| stream::iter(pieces(&batch).into_iter().map(Ok::<_, FlightError>)))
-        .try_flatten()
         .map_err(unreadable);
     Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
 }
 
 /// Whatever is wrong with the rows is the client's error.
 fn unreadable(error: FlightError) -> DataFusionError {
+    let error = match error {
+        // The limit of memory is not the rows' fault.
+        FlightError::ExternalError(source) => match source.downcast::<Error>() {
+            Ok(ours) => return (*ours).into(),
+            Err(source) => FlightError::ExternalError(source),
+        },
+        other => other,
+    };
     let why = match &error {
         FlightError::Tonic(status) => status.message().to_owned(),
         other => chain(other),
     };
     Error::Invalid(format!("the rows to ingest cannot be read: {why}")).into()
-}
-
-fn pieces(batch: &RecordBatch) -> Vec<RecordBatch> {
-    let rows = batch.num_rows();
-    (0..rows).step_by(PIECE_ROWS).map(|begin| batch.slice(begin, PIECE_ROWS.min(rows - begin))).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
-//! What clients upload: checked before Arrow's decoder sees it.
+//! What clients upload: checked and counted before Arrow's decoder sees it, and decoded where nobody waits for it.
 //!
 //! In: DoPut's messages. Out: their schema and their rows.
 //!
 //! A message says how many rows it has, and each of its compressed buffers how long it will be. The decoder, and what comes
 //! after it, make room for what is said, and memory that is not there ends the process: so lengths that cannot be true, or
-//! are true and too much, are refused here, as the client's error. What else is wrong with a message is the decoder's to say; what it panics at is an
-//! error like any other damage.
+//! are true and too much, are refused here, as the client's error. What may be is reserved in `memory.limit` before it is unpacked, on a
+//! thread that serves nobody, and given back when the next message is asked for. What else is wrong with a message is the decoder's to
+//! say; what it panics at is an error like any other damage.
 
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::Poll;
 
 use arrow_flight::FlightData;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
@@ -15,6 +19,8 @@ use arrow_flight::error::FlightError;
 use arrow_ipc::{MessageHeader, RecordBatch, root_as_message};
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+use polynya_engine::Reserved;
 use tonic::{Code, Status, Streaming};
 
 use crate::status::{invalid, status};
@@ -23,6 +29,8 @@ use crate::status::{invalid, status};
 const ROWS_MAX: u64 = 1 << 24;
 /// A compressed buffer begins with its length.
 const LENGTH_BYTES: usize = 8;
+/// Messages up to this size are decoded at once: another thread would cost more than that.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// The messages of one DoPut that carry data.
 pub(super) fn messages(
@@ -32,38 +40,138 @@ pub(super) fn messages(
     stream::iter([Ok(first)]).chain(rest).try_filter(|message| std::future::ready(!message.data_header.is_empty()))
 }
 
-/// What the messages hold, each of at most `bytes_max` once it is unpacked. Ends after an error.
+/// What the messages hold, each of at most `bytes_max` once it is unpacked, and reserved in `memory` until the next is asked for.
+/// Ends after an error.
 pub(super) fn decoded(
     messages: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
     bytes_max: usize,
+    memory: Reserved,
 ) -> BoxStream<'static, Result<DecodedPayload, FlightError>> {
-    let checked = messages.map(move |message| {
-        let checked = message.and_then(|message| check(&message, bytes_max).map(|()| message));
-        checked.map_err(|status| FlightError::Tonic(Box::new(status)))
-    });
-    let read = stream::unfold(Some(FlightDataDecoder::new(checked)), |payloads| async move {
-        let mut payloads = payloads?;
-        match AssertUnwindSafe(payloads.try_next()).catch_unwind().await {
-            Ok(Ok(decoded)) => decoded.map(|decoded| (Ok(decoded.payload), Some(payloads))),
-            Ok(Err(error)) => Some((Err(error), None)),
-            Err(_) => Some((Err(FlightError::DecodeError("they are not valid Arrow data".to_owned())), None)),
+    let upload = Upload {
+        messages: messages.boxed(),
+        decoder: Some(Decoder::default()),
+        dictionaries: HashMap::new(),
+        bytes_max,
+        memory,
+    };
+    stream::unfold(Some(upload), |upload| async move {
+        let mut upload = upload?;
+        match upload.next().await {
+            Ok(payload) => payload.map(|payload| (Ok(payload), Some(upload))),
+            Err(error) => Some((Err(error), None)),
         }
-    });
-    read.boxed()
+    })
+    .boxed()
+}
+
+/// One DoPut's data, as it is taken.
+struct Upload {
+    messages: BoxStream<'static, Result<FlightData, Status>>,
+    /// None while it is on another thread.
+    decoder: Option<Decoder>,
+    /// What the dictionaries hold that later messages refer to, in bytes by their ids.
+    dictionaries: HashMap<i64, usize>,
+    bytes_max: usize,
+    memory: Reserved,
+}
+
+impl Upload {
+    async fn next(&mut self) -> Result<Option<DecodedPayload>, FlightError> {
+        // What was given before has been taken.
+        self.reserve(0)?;
+        loop {
+            let message = self.messages.try_next().await.map_err(|status| FlightError::Tonic(Box::new(status)))?;
+            let Some(message) = message else { return Ok(None) };
+            let size = check(&message, self.bytes_max).map_err(|status| FlightError::Tonic(Box::new(status)))?;
+            let bytes = match size.dictionary {
+                Some((id, is_delta)) => {
+                    let held = self.dictionaries.entry(id).or_default();
+                    *held = if is_delta { *held + size.bytes } else { size.bytes };
+                    message.data_body.len()
+                }
+                None => size.bytes,
+            };
+            self.reserve(bytes)?;
+            if let Some(payload) = self.decode(message, size.bytes).await? {
+                return Ok(Some(payload));
+            }
+        }
+    }
+
+    /// Reserves so many bytes beside those of the dictionaries.
+    fn reserve(&mut self, bytes: usize) -> Result<(), FlightError> {
+        let bytes = self.dictionaries.values().fold(bytes, |sum, held| sum.saturating_add(*held));
+        self.memory.resize(bytes).map_err(|error| FlightError::ExternalError(Box::new(error)))
+    }
+
+    async fn decode(&mut self, message: FlightData, bytes: usize) -> Result<Option<DecodedPayload>, FlightError> {
+        let damaged = || FlightError::DecodeError("they are not valid Arrow data".to_owned());
+        let Some(mut decoder) = self.decoder.take() else { return Err(damaged()) };
+        let work = move || {
+            let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
+            (decoder, decoded)
+        };
+        let (decoder, decoded) = match bytes <= SMALL_BYTES {
+            true => work(),
+            false => tokio::task::spawn_blocking(work).await.map_err(|_| damaged())?,
+        };
+        self.decoder = Some(decoder);
+        decoded.map_err(|_| damaged())?
+    }
+}
+
+/// Arrow's decoder, fed message by message.
+struct Decoder {
+    fed: Arc<Mutex<VecDeque<FlightData>>>,
+    decoder: FlightDataDecoder,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        let fed: Arc<Mutex<VecDeque<FlightData>>> = Arc::default();
+        let messages = Arc::clone(&fed);
+        let messages = stream::poll_fn(move |_| match messages.lock().pop_front() {
+            Some(message) => Poll::Ready(Some(Ok(message))),
+            None => Poll::Pending,
+        });
+        Self { fed, decoder: FlightDataDecoder::new(messages) }
+    }
+}
+
+impl Decoder {
+    /// What a message holds; none if it only helps to read the next ones.
+    fn decode(&mut self, message: FlightData) -> Result<Option<DecodedPayload>, FlightError> {
+        self.fed.lock().push_back(message);
+        let decoded = self.decoder.try_next().now_or_never().transpose()?.flatten();
+        Ok(decoded.map(|decoded| decoded.payload))
+    }
+}
+
+/// What a message will take once it is unpacked.
+#[derive(Debug, Default)]
+struct Size {
+    bytes: usize,
+    /// The dictionary that it is, and whether it adds to what was sent of it before.
+    dictionary: Option<(i64, bool)>,
 }
 
 /// Refuses a message of more rows than one may have, or whose compressed buffers would grow beyond `bytes_max` together.
-fn check(message: &FlightData, bytes_max: usize) -> Result<(), Status> {
-    let Ok(header) = root_as_message(&message.data_header) else { return Ok(()) };
-    let batch = match header.header_type() {
-        MessageHeader::RecordBatch => header.header_as_record_batch(),
-        MessageHeader::DictionaryBatch => header.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()),
-        _ => None,
+fn check(message: &FlightData, bytes_max: usize) -> Result<Size, Status> {
+    let Ok(header) = root_as_message(&message.data_header) else { return Ok(Size::default()) };
+    let (batch, dictionary) = match header.header_type() {
+        MessageHeader::RecordBatch => (header.header_as_record_batch(), None),
+        MessageHeader::DictionaryBatch => {
+            let dictionary = header.header_as_dictionary_batch();
+            let about = dictionary.map(|dictionary| (dictionary.id(), dictionary.isDelta()));
+            (dictionary.and_then(|dictionary| dictionary.data()), about)
+        }
+        _ => (None, None),
     };
-    let Some(batch) = batch else { return Ok(()) };
+    let packed = message.data_body.len();
+    let Some(batch) = batch else { return Ok(Size { bytes: packed, dictionary }) };
     let bytes = match batch.compression() {
         Some(_) => unpacked_bytes(&batch, &message.data_body),
-        None => message.data_body.len() as u64,
+        None => packed as u64,
     };
     if bytes > bytes_max as u64 {
         let message = format!(
@@ -79,7 +187,10 @@ fn check(message: &FlightData, bytes_max: usize) -> Result<(), Status> {
     if !is_possible(batch.length(), ROWS_MAX) || !lengths.all(|length| is_possible(length, length_max)) {
         return Err(invalid(format!("a message may have {ROWS_MAX} rows, and this one says that it has more")));
     }
-    Ok(())
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    // Packed and unpacked it is there at the same time.
+    let bytes = if batch.compression().is_some() { bytes.saturating_add(packed) } else { bytes };
+    Ok(Size { bytes, dictionary })
 }
 
 /// What the buffers of a batch say that they will have once they are unpacked.

@@ -42,6 +42,16 @@ pub struct ServerSettings {
     pub listen: String,
     /// Listen on more than loopback although nobody is asked for a password, or passwords travel as they are. Default: no.
     pub allow_insecure: bool,
+    /// How many connections there may be. Default: 10,000, or half of the files that the process may have open if that is less.
+    pub connections_max: Option<usize>,
+    /// How many connections there may be on which nobody has logged in yet; for one more the oldest of them is closed. At most
+    /// half of `connections_max`. Default: 1,000.
+    pub pending_logins_max: usize,
+    /// How many of those may come from one address (of IPv6: from one network of 64 bits). Default: 500.
+    pub pending_logins_per_address_max: usize,
+    /// How long a connection is kept on which nobody logs in; where nobody is asked: on which no call comes. Default: 30 seconds.
+    #[serde(deserialize_with = "polynya_engine::duration::deserialize")]
+    pub login_timeout: Duration,
     /// The `[server.tls]` section. Default: none, connections are not encrypted.
     pub tls: Option<TlsSettings>,
     /// The `[auth]` section, which stands beside `[server]`. Default: nobody is asked who they are.
@@ -100,6 +110,10 @@ impl Default for ServerSettings {
         Self {
             listen: "127.0.0.1:50051".to_owned(),
             allow_insecure: false,
+            connections_max: None,
+            pending_logins_max: 1000,
+            pending_logins_per_address_max: 500,
+            login_timeout: Duration::from_secs(30),
             tls: None,
             auth: AuthSettings::default(),
             default_catalog: None,

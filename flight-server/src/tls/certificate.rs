@@ -22,7 +22,7 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// The name of whom a certificate is for.
-pub(super) fn name_in(der: &[u8]) -> Option<String> {
+pub(crate) fn name_in(der: &[u8]) -> Option<String> {
     let certificate = Elements(der).expect(SEQUENCE)?;
     let mut fields = Elements(Elements(certificate).expect(SEQUENCE)?);
     let (first, _) = fields.next()?;

@@ -1,11 +1,9 @@
-//! Connections as clients make them, encrypted or not, and who is at the other end.
+//! The server's side of TLS: its certificate, and those of clients.
 //!
 //! The certificate, its key and the clients' authorities are read again when their files change; connections that are
 //! open stay as they are.
 
 mod certificate;
-mod connection;
-mod incoming;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-pub(crate) use connection::Peer;
-pub(crate) use incoming::incoming;
+pub(crate) use certificate::name_in;
 
 use crate::auth::Watched;
 use crate::settings::{ClientAuth, Error, TlsSettings};
@@ -53,7 +50,7 @@ impl Tls {
     }
 
     /// What the next connection is made with.
-    fn config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config.read())
     }
 

@@ -20,6 +20,7 @@ mod secrets;
 mod sessions;
 mod statements;
 mod stopping;
+mod strangers;
 mod timeouts;
 mod tls;
 mod traces;

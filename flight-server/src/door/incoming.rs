@@ -1,6 +1,7 @@
 //! The connections that a listener takes, handshakes done.
 //!
-//! Handshakes run beside each other, so that a slow or broken one holds up nobody; one that fails is only logged.
+//! Taking connections never waits for any of them: handshakes run beside each other, so that a slow or broken one holds up nobody, and
+//! when the system has no descriptor left, a stranger's is given up for the next.
 
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -12,22 +13,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::Tls;
 use super::connection::Connection;
+use super::visits::{Visit, Visits};
+use crate::tls::Tls;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at the same time; more connections wait in the system's queue.
-const HANDSHAKES_MAX: usize = 1024;
 /// How long to wait when the system has nothing left to make a connection of.
 const REST: Duration = Duration::from_millis(50);
+/// How long a descriptor takes to come free that a stranger had.
+const REST_AFTER_EVICTION: Duration = Duration::from_millis(2);
 
 /// The connections that a listener takes; it never ends and never fails.
 pub(crate) fn incoming(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    visits: Arc<Visits>,
 ) -> impl Stream<Item = Result<Connection, Error>> + Send {
-    let door = Door { listener, tls, handshakes: JoinSet::new() };
+    let door = Door { listener, tls, visits, handshakes: JoinSet::new() };
     futures::stream::unfold(door, |mut door| async move {
         let connection = door.next().await;
         Some((Ok(connection), door))
@@ -37,6 +40,8 @@ pub(crate) fn incoming(
 struct Door {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    visits: Arc<Visits>,
+    /// As many as there may be connections without a login.
     handshakes: JoinSet<Option<Connection>>,
 }
 
@@ -49,27 +54,34 @@ impl Door {
                         return connection;
                     }
                 }
-                accepted = self.listener.accept(), if self.handshakes.len() < HANDSHAKES_MAX => match accepted {
+                accepted = self.listener.accept() => match accepted {
                     Ok((stream, address)) => {
-                        if let Some(connection) = self.open(stream, address) {
+                        // Without a place the stream is dropped, and so closed.
+                        let visit = self.visits.enter(address);
+                        if let Some(connection) = visit.and_then(|visit| self.open(stream, address, visit)) {
                             return connection;
                         }
                     }
-                    Err(error) => rest(&error).await,
+                    Err(error) => self.rest(&error).await,
                 },
             }
         }
     }
 
     /// The connection, unless a handshake comes first.
-    fn open(&mut self, stream: TcpStream, address: SocketAddr) -> Option<Connection> {
+    fn open(&mut self, stream: TcpStream, address: SocketAddr, visit: Visit) -> Option<Connection> {
         // Answers are small and waited for. A connection that is gone already shows that elsewhere.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return Some(Connection::plain(stream, address)) };
+        let Some(tls) = &self.tls else { return Some(Connection::plain(stream, address, visit)) };
         let acceptor = TlsAcceptor::from(tls.config());
         self.handshakes.spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Connection::encrypted(stream, address)),
+            let patience = HANDSHAKE_TIMEOUT.min(visit.login_timeout());
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(patience, acceptor.accept(stream)) => shaken,
+                () = visit.evicted().cancelled() => return None,
+            };
+            match shaken {
+                Ok(Ok(stream)) => Some(Connection::encrypted(stream, address, visit)),
                 Ok(Err(error)) => {
                     tracing::info!(%address, %error, "a TLS handshake failed");
                     None
@@ -82,12 +94,17 @@ impl Door {
         });
         None
     }
-}
 
-/// Waits, unless it was only the client that went away.
-async fn rest(error: &Error) {
-    let gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted];
-    if !gone.contains(&error.kind()) {
+    /// Waits, unless it was only the client that went away.
+    async fn rest(&self, error: &Error) {
+        let gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::Interrupted];
+        if gone.contains(&error.kind()) {
+            return;
+        }
+        if self.visits.make_room() {
+            tokio::time::sleep(REST_AFTER_EVICTION).await;
+            return;
+        }
         tracing::warn!(%error, "a connection could not be taken");
         tokio::time::sleep(REST).await;
     }
