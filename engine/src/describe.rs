@@ -9,10 +9,12 @@ use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use futures::FutureExt;
 use tracing::Instrument;
 
+use crate::execute::within;
+use crate::own_thread::on_own_thread;
 use crate::parameters::{self, Declared, Parameters};
 use crate::query::QueryContext;
-use crate::statement::{self, Statement};
-use crate::{Description, Engine, Result, Session, StatementKind, ddl, system, trace, write};
+use crate::statement::Statement;
+use crate::{Description, Engine, Result, Session, StatementKind, budget, ddl, system, trace, write};
 
 impl Engine {
     /// What a statement is, without running it.
@@ -34,8 +36,9 @@ impl Engine {
         session: &Session,
     ) -> Result<Description> {
         let query = self.begin(session);
-        let described = self.describe_for(sql, parameters, session, &query).boxed().await;
-        described.map_err(|error| error.of_query(query.id()))
+        let described = self.describe_for(sql, parameters, session, &query).boxed();
+        let described = within(self.statement_timeout(session), &query, described).await.flatten();
+        described.map_err(|error| query.explain(error).of_query(query.id()))
     }
 
     async fn describe_for(
@@ -45,7 +48,7 @@ impl Engine {
         session: &Session,
         query: &Arc<QueryContext>,
     ) -> Result<Description> {
-        let (statement, count) = statement::parse_with_parameters(sql)?;
+        let (statement, count, _memory) = self.parse(sql, session, query).await?;
         trace::is(query, statement.kind());
         if parameters.is_bound() {
             parameters.check(count)?;
@@ -95,15 +98,22 @@ impl Engine {
         query: &Arc<QueryContext>,
     ) -> Result<(SchemaRef, Declared)> {
         let tables = self.pin(&statement, session, query).instrument(trace::pin(query)).await?;
-        let planning = self.logical_plan(statement, values, tables, session);
-        let (state, logical) = planning.instrument(trace::plan(query)).await?;
-        // Analysis may change types. It fails where a parameter's type is not known.
-        let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
-        let schema: Schema = analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone();
-        let declared = match values.is_empty() {
-            true => parameters::infer(&logical, analyzed.as_ref().ok(), count)?,
-            false => values.iter().map(|value| Some(value.data_type())).collect(),
+        let unplanned = self.unplanned(statement, values, tables, session)?;
+        let values = values.to_vec();
+        let planning = async move {
+            let (state, logical) = unplanned.logical_plan().await?;
+            // Analysis may change types. It fails where a parameter's type is not known.
+            let analyzed = state.analyzer().execute_and_check(logical.clone(), state.config_options(), |_, _| {});
+            budget::check()?;
+            let schema: Schema = analyzed.as_ref().unwrap_or(&logical).schema().as_arrow().clone();
+            let declared = match values.is_empty() {
+                true => parameters::infer(&logical, analyzed.as_ref().ok(), count)?,
+                false => values.iter().map(|value| Some(value.data_type())).collect(),
+            };
+            Ok((Arc::new(schema), declared))
         };
-        Ok((Arc::new(schema), declared))
+        let planning = on_own_thread(&self.runtime().memory_pool, planning);
+        let (described, _memory) = planning.instrument(trace::plan(query)).await?;
+        Ok(described)
     }
 }

@@ -32,7 +32,7 @@ use crate::pin::TablePointers;
 use crate::query::QueryContext;
 use crate::scan::{ManifestCache, ScanCaches, ScanCodec};
 use crate::spill::SpillFolder;
-use crate::statement::{self, Statement};
+use crate::statement::Statement;
 use crate::system::{self, QueryLog};
 use crate::trace::TraceContext;
 use crate::watchdog::watch;
@@ -171,7 +171,7 @@ impl Engine {
         session: &Session,
         query: &Arc<QueryContext>,
     ) -> Result<Answer> {
-        let (statement, count) = statement::parse_with_parameters(sql)?;
+        let (statement, count, _memory) = self.parse(sql, session, query).await?;
         trace::is(query, statement.kind());
         query.audit().names_of(&statement, self, session);
         parameters.check(count)?;
@@ -345,10 +345,8 @@ impl Engine {
         query: &Arc<QueryContext>,
     ) -> Result<RowStream> {
         let reports = explain::Report::wanted(&statement);
-        let config = self.session_config(session)?;
-        let timeout = config.options().extensions.get::<PolynyaOptions>().and_then(|options| options.statement_timeout);
         let planned = self.run_for_each(statement, parameters, session, query);
-        let stream = within(timeout, query, planned).await??;
+        let stream = within(self.statement_timeout(session), query, planned).await??;
         Ok(RowStream::new(Arc::clone(query), explain::append_report(stream, reports, query)))
     }
 

@@ -43,6 +43,9 @@ pub enum Error {
     /// The statement is wrong in a way that only the caller can mend.
     #[error("{0}")]
     Invalid(String),
+    /// The statement nests, chains or repeats itself further than the server can hold.
+    #[error("{0}")]
+    TooComplex(String),
     /// The caller sees the thing, and may not do this to it. What the caller may not see is `NotFound`.
     #[error("permission denied: {0}")]
     PermissionDenied(String),

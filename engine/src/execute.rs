@@ -108,7 +108,10 @@ struct Place {
 fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option<Slots>) -> SendableRecordBatchStream {
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
+    let memory = Arc::clone(&planned.memory);
     aside.spawn(async move {
+        // The plan lives as long as its batches.
+        let _memory = memory;
         let run = async {
             let (mut running, _slots) = place.start(planned, &query, slots).await?;
             while let Some(batch) = running.next().await {

@@ -7,9 +7,11 @@
 
 mod access;
 mod admission;
+mod allocations;
 mod answer;
 mod audit;
 mod base_state;
+mod budget;
 mod change;
 mod cluster;
 mod columns;
@@ -55,6 +57,7 @@ mod wire_options;
 mod write;
 
 pub use access::Access;
+pub use allocations::CountingAllocator;
 pub use answer::{Answer, Completion, Description, RowStream, StatementKind};
 pub use cluster::{KubernetesSettings, ProvisionerKind, Secret, WorkerService, WorkloadKind};
 pub use counts::EngineCounts;
@@ -76,3 +79,8 @@ pub use settings::{
 pub use trace::TraceContext;
 pub use wire_options::{WireCompression, WireOptions};
 pub use write::IngestMode;
+
+/// Tests count what they allocate, as the server does.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: CountingAllocator<std::alloc::System> = CountingAllocator(std::alloc::System);

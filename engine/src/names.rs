@@ -169,10 +169,16 @@ async fn has_schema(catalog: &dyn Catalog, schema: &str) -> bool {
     }
 }
 
-/// `: did you mean x?` for the nearest candidate, or nothing if none is near.
+/// `: did you mean x?` for the nearest candidate, or nothing if none is near. Comparing takes as long as both are, multiplied: nobody
+/// mistypes what is longer than this.
 pub(crate) fn did_you_mean(wanted: &str, candidates: impl Iterator<Item = String>) -> String {
+    const COMPARED_BYTES_MAX: usize = 256;
+    if wanted.len() > COMPARED_BYTES_MAX {
+        return String::new();
+    }
     let wanted = wanted.to_lowercase();
     let near = candidates
+        .filter(|candidate| candidate.len() <= 2 * COMPARED_BYTES_MAX)
         .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
         .min();

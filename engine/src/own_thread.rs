@@ -2,23 +2,41 @@
 //!
 //! A long chain of operators or of joins is planned for seconds without a pause. On the threads that serve clients, as many
 //! such statements as there are cores would stop all others; on threads of their own the system shares the cores among them.
-//! Whoever stops waiting is free at once; the planning that was begun ends by itself.
+//! Whoever stops waiting is free at once, and the planning ends at the next look at its budget.
+//!
+//! Trees are as deep as `statement/bounds.rs` lets them be, and what walks through them, copies or frees them recurses as deep: on
+//! these threads there is always room for it.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use datafusion::execution::memory_pool::{MemoryPool, MemoryReservation};
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
+use crate::budget::{Budget, Waiting};
 use crate::{Error, Result};
 
-/// Runs work that may compute for long before it gives way.
+/// Stack that planning has at least, in bytes. Pages that are never touched cost nothing.
+const STACK_BYTES: usize = 64 << 20;
+
+/// Runs work that may compute for long before it gives way, within a budget. Returns what it reserved for what it still holds.
 ///
 /// # Errors
-/// If the server shuts down. A panic goes on in the caller.
-pub(crate) async fn on_own_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+/// Those of the work, and if the server shuts down. A panic goes on in the caller.
+pub(crate) async fn on_own_thread<T: Send + 'static>(
+    pool: &Arc<dyn MemoryPool>,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<(T, MemoryReservation)> {
+    let waiting = Waiting::default();
+    let budget = Budget::new(pool, &waiting);
     let (runtime, work) = (Handle::current(), work.in_current_span());
-    match tokio::task::spawn_blocking(move || runtime.block_on(work)).await {
-        Ok(done) => Ok(done),
+    let done = tokio::task::spawn_blocking(move || {
+        budget.within(|| stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || runtime.block_on(work)))
+    });
+    match done.await {
+        Ok((Ok(done), reservation)) => Ok((done, reservation)),
+        Ok((Err(error), _)) => Err(error),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => Err(Error::Internal(error.to_string())),
@@ -30,11 +48,22 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(work: impl Future<Output = 
 mod tests {
     use std::time::{Duration, Instant};
 
+    use datafusion::execution::memory_pool::UnboundedMemoryPool;
+
     use super::*;
+    use crate::budget;
+
+    fn pool() -> Arc<dyn MemoryPool> {
+        Arc::new(UnboundedMemoryPool::default())
+    }
 
     #[tokio::test]
     async fn others_go_on_while_something_computes() {
-        let computing = on_own_thread(async { std::thread::sleep(Duration::from_millis(300)) });
+        let pool = pool();
+        let computing = on_own_thread(&pool, async {
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(())
+        });
         let begun = Instant::now();
         let others = async {
             for _ in 0..10 {
@@ -49,7 +78,36 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_goes_on_where_it_was_waited_for() {
-        let caught = tokio::task::spawn(on_own_thread(async { assert_eq!(1, 2) })).await;
-        assert!(caught.unwrap_err().is_panic());
+        let caught = tokio::task::spawn(async {
+            let panics = async {
+                assert_eq!(1, 2);
+                Ok(())
+            };
+            on_own_thread(&pool(), panics).await
+        });
+        assert!(caught.await.unwrap_err().is_panic());
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_ends_soon() {
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let pool = pool();
+        let endless = on_own_thread(&pool, async move {
+            while budget::check().is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            ended.send(()).map_err(|()| Error::Cancelled)
+        });
+        tokio::time::timeout(Duration::from_millis(50), endless).await.unwrap_err();
+        tokio::time::timeout(Duration::from_secs(20), has_ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn there_is_stack_for_what_recurses() {
+        fn deep(levels: usize) -> usize {
+            let ballast = std::hint::black_box([levels; 512]);
+            if levels == 0 { 0 } else { 1 + deep(levels - 1) + ballast[1] - levels }
+        }
+        assert_eq!(on_own_thread(&pool(), async { Ok(deep(4_000)) }).await.unwrap().0, 4_000);
     }
 }

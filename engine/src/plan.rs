@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Fields};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::var_provider::VarType;
@@ -20,17 +23,37 @@ use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 
 use crate::cluster::{SessionSettings, scalar_subqueries_have_one_row};
+use crate::execute::within;
 use crate::names::TableName;
+use crate::options::PolynyaOptions;
 use crate::own_thread::on_own_thread;
 use crate::pin::PinnedTables;
+use crate::planner::wide_select;
+use crate::query::QueryContext;
 use crate::refusals::in_sql_words;
+use crate::session_values::SessionValues;
+use crate::statement::{self, Statement, TYPE_DEPTH_MAX};
 use crate::{Engine, Error, Result, Session, columns, dialect, parameters};
+
+/// Statements that are parsed at once, where they arrive. Longer ones take a while, and recurse far.
+const SHORT_BYTES_MAX: usize = 2_048;
 
 /// A statement planned on pinned tables. It may be executed more than once.
 pub(crate) struct Planned {
     pub(crate) state: SessionState,
     pub(crate) logical: LogicalPlan,
     pub(crate) physical: Arc<dyn ExecutionPlan>,
+    /// What the plans hold.
+    pub(crate) memory: Arc<MemoryReservation>,
+}
+
+/// A query that is to be planned, with all that planning needs of the engine and the session.
+pub(crate) struct Unplanned {
+    statement: DFStatement,
+    values: Vec<ScalarValue>,
+    tables: PinnedTables,
+    session: SessionValues,
+    state: SessionState,
 }
 
 impl Engine {
@@ -52,49 +75,58 @@ impl Engine {
         pinned: PinnedTables,
         session: &Session,
     ) -> Result<Planned> {
-        let (mut state, logical) = self.logical_plan(statement, values, pinned, session).await?;
-        if self.cluster().is_some() && scalar_subqueries_have_one_row(&logical) {
-            // Stages on workers cannot share the result of such a subquery.
-            state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-        }
-        on_own_thread(async move {
+        let unplanned = self.unplanned(statement, values, pinned, session)?;
+        let has_cluster = self.cluster().is_some();
+        let planning = async move {
+            let (mut state, logical) = unplanned.logical_plan().await?;
+            if has_cluster && scalar_subqueries_have_one_row(&logical) {
+                // Stages on workers cannot share the result of such a subquery.
+                state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+            }
             let physical = state.create_physical_plan(&logical).await.map_err(in_sql_words)?;
-            Ok::<_, Error>(Planned { state, logical, physical })
-        })
-        .await?
+            Ok((state, logical, physical))
+        };
+        let ((state, logical, physical), memory) = on_own_thread(&self.runtime().memory_pool, planning).await?;
+        Ok(Planned { state, logical, physical, memory: Arc::new(memory) })
     }
 
-    /// The logical plan of a query, checked to be one, with the state that it was planned in. Without values, parameters
-    /// stay in it.
-    pub(crate) async fn logical_plan(
+    /// Parses a statement. Returns the number of its parameters, and what is reserved for what was made of it.
+    ///
+    /// # Errors
+    /// As [`statement::parse_with_parameters`].
+    pub(crate) async fn parse(
         &self,
-        mut statement: DFStatement,
-        values: &[ScalarValue],
-        pinned: PinnedTables,
+        sql: &str,
         session: &Session,
-    ) -> Result<(SessionState, LogicalPlan)> {
-        refuse_ignored_clauses(&statement)?;
-        dialect::translate(&mut statement)?;
-        self.tell_session(&mut statement, &pinned, session);
-        columns::match_case(&mut statement, &pinned);
-        parameters::name_items(&mut statement);
-        let mut state = self.session_state(pinned, session)?;
-        if !values.is_empty() {
-            parameters::as_variables(&mut statement);
-            let variables = parameters::provider(values);
-            state.execution_props_mut().add_var_provider(VarType::UserDefined, variables);
+        query: &QueryContext,
+    ) -> Result<(Statement, usize, Option<MemoryReservation>)> {
+        if sql.len() <= SHORT_BYTES_MAX {
+            let (statement, count) = statement::parse_with_parameters(sql)?;
+            return Ok((statement, count, None));
         }
-        let (state, mut logical) = on_own_thread(async move {
-            let logical = state.statement_to_plan(statement).await.map_err(in_sql_words)?;
-            Ok::<_, Error>((state, logical))
-        })
-        .await??;
-        if !values.is_empty() {
-            logical = parameters::bind_variables(logical, values)?;
-        }
-        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        options.verify_plan(&logical)?;
-        Ok((state, logical))
+        let sql = sql.to_owned();
+        let parsing = on_own_thread(&self.runtime().memory_pool, async move { statement::parse_with_parameters(&sql) });
+        let ((statement, count), memory) = within(self.statement_timeout(session), query, parsing).await??;
+        Ok((statement, count, Some(memory)))
+    }
+
+    /// Gathers what planning needs, so that it can go to a thread of its own. Without values, parameters stay in the plan.
+    pub(crate) fn unplanned(
+        &self,
+        statement: DFStatement,
+        values: &[ScalarValue],
+        tables: PinnedTables,
+        session: &Session,
+    ) -> Result<Unplanned> {
+        let state = self.session_state(tables.clone(), session)?;
+        let session = SessionValues::of(self, session);
+        Ok(Unplanned { statement, values: values.to_vec(), tables, session, state })
+    }
+
+    /// How long a statement of the session may take.
+    pub(crate) fn statement_timeout(&self, session: &Session) -> Option<Duration> {
+        let config = self.session_config(session).ok()?;
+        config.options().extensions.get::<PolynyaOptions>()?.statement_timeout
     }
 
     /// The state that one query is planned and run with.
@@ -124,6 +156,67 @@ impl Engine {
             config.options_mut().set(&name, &value)?;
         }
         Ok(config.with_extension(Arc::new(SessionSettings(session.settings()))))
+    }
+}
+
+impl Unplanned {
+    /// The logical plan, checked to be one of a query, with the state that it was planned in. To be called on a thread of its own.
+    pub(crate) async fn logical_plan(self) -> Result<(SessionState, LogicalPlan)> {
+        let Self { mut statement, values, tables, session, mut state } = self;
+        refuse_ignored_clauses(&statement)?;
+        dialect::translate(&mut statement)?;
+        dialect::call_by_name(&mut statement, state.scalar_functions());
+        session.write(&mut statement, &tables);
+        columns::match_case(&mut statement, &tables);
+        parameters::name_items(&mut statement);
+        if !values.is_empty() {
+            parameters::as_variables(&mut statement);
+            let variables = parameters::provider(&values);
+            state.execution_props_mut().add_var_provider(VarType::UserDefined, variables);
+        }
+        let columns = tables.tables.values().map(|table| table.schema().fields().len()).max().unwrap_or(0);
+        let is_wide = wide_select::take(&mut statement, columns);
+        let mut logical = state.statement_to_plan(statement).await.map_err(in_sql_words)?;
+        if is_wide {
+            logical = wide_select::put(logical)?;
+        }
+        if !values.is_empty() {
+            logical = parameters::bind_variables(logical, &values)?;
+        }
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&logical)?;
+        refuse_deep_types(&logical)?;
+        Ok((state, logical))
+    }
+}
+
+/// Clients recurse into the types of columns, and some end where these are very deep.
+fn refuse_deep_types(plan: &LogicalPlan) -> Result<()> {
+    let too_deep = plan.schema().fields().iter().find(|field| nests_deeper(field.data_type(), TYPE_DEPTH_MAX));
+    match too_deep {
+        Some(field) => {
+            let name: String = field.name().chars().take(60).collect();
+            Err(Error::TooComplex(format!("the type of the column {name} nests more than {TYPE_DEPTH_MAX} levels")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn nests_deeper(data_type: &DataType, levels: usize) -> bool {
+    let of_fields =
+        |fields: &Fields| fields.iter().any(|field| nests_deeper(field.data_type(), levels.saturating_sub(1)));
+    match data_type {
+        _ if !data_type.is_nested() => false,
+        _ if levels == 0 => true,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => nests_deeper(field.data_type(), levels - 1),
+        DataType::Struct(fields) => of_fields(fields),
+        DataType::Dictionary(_, values) => nests_deeper(values, levels - 1),
+        _ => false,
     }
 }
 

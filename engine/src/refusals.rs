@@ -9,6 +9,12 @@ use crate::Error;
 
 /// An error of planning, as it is told.
 pub(crate) fn in_sql_words(error: DataFusionError) -> Error {
+    if let DataFusionError::Internal(message) = error.find_root()
+        && let Some((_, types)) = message.split_once("Failed to coerce types ")
+    {
+        let types = types.lines().next().unwrap_or_default().trim_end_matches('.');
+        return Error::Invalid(format!("there is no common type of {types}"));
+    }
     let feature = match error.find_root() {
         DataFusionError::NotImplemented(message) => feature(message).or_else(|| bare(message)),
         DataFusionError::Plan(message) | DataFusionError::Internal(message) => feature(message),
@@ -110,6 +116,11 @@ mod tests {
             let told = in_sql_words(error).to_string();
             assert!(told.starts_with(&format!("this query is not supported: {expected}")), "{told}");
         }
+        let error =
+            "Failed to coerce types Boolean and Int64 in BETWEEN expression.\nThis issue was likely caused by a bug";
+        let told = in_sql_words(DataFusionError::Internal(error.to_owned()));
+        assert!(matches!(told, Error::Invalid(_)), "{told:?}");
+        assert_eq!(told.to_string(), "there is no common type of Boolean and Int64 in BETWEEN expression");
         let kept = in_sql_words(DataFusionError::Plan("No such thing".to_owned()).context("some rule"));
         assert!(matches!(kept, Error::Query(_)), "{kept:?}");
         assert_eq!(kept.to_string(), "No such thing");

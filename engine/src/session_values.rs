@@ -15,9 +15,26 @@ use datafusion::sql::sqlparser::ast::{
 use crate::pin::PinnedTables;
 use crate::{Engine, Session};
 
-impl Engine {
-    /// Writes the session's values into a statement.
-    pub(crate) fn tell_session(&self, statement: &mut DFStatement, tables: &PinnedTables, session: &Session) {
+/// What a session is.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionValues {
+    user: String,
+    catalog: Option<String>,
+    schema: Option<String>,
+}
+
+impl SessionValues {
+    /// The session's values now.
+    pub(crate) fn of(engine: &Engine, session: &Session) -> Self {
+        Self {
+            user: session.user().to_owned(),
+            catalog: engine.current_catalog(session).ok(),
+            schema: session.schema(),
+        }
+    }
+
+    /// Writes them into a statement.
+    pub(crate) fn write(self, statement: &mut DFStatement, tables: &PinnedTables) {
         let mut statement = statement;
         while let DFStatement::Explain(explain) = statement {
             statement = &mut explain.statement;
@@ -28,12 +45,7 @@ impl Engine {
             columns.0.extend(table.schema().fields().iter().map(|field| field.name().to_lowercase()));
         }
         let _: ControlFlow<()> = Visit::visit(statement.as_ref(), &mut columns);
-        let mut values = Values {
-            user: session.user().to_owned(),
-            catalog: self.current_catalog(session).ok(),
-            schema: session.schema(),
-            columns: columns.0,
-        };
+        let mut values = Values { session: self, columns: columns.0 };
         let _: ControlFlow<()> = VisitMut::visit(statement.as_mut(), &mut values);
     }
 }
@@ -85,9 +97,7 @@ impl Visitor for Columns {
 
 /// What a session is, and the names that mean something else.
 struct Values {
-    user: String,
-    catalog: Option<String>,
-    schema: Option<String>,
+    session: SessionValues,
     columns: HashSet<String>,
 }
 
@@ -109,10 +119,10 @@ impl Values {
         };
         let name = ident.value.to_lowercase();
         let value = match name.as_str() {
-            "current_user" | "session_user" | "user" => Some(&self.user),
-            "current_catalog" => self.catalog.as_ref(),
-            "current_database" if is_call => self.catalog.as_ref(),
-            "current_schema" => self.schema.as_ref(),
+            "current_user" | "session_user" | "user" => Some(&self.session.user),
+            "current_catalog" => self.session.catalog.as_ref(),
+            "current_database" if is_call => self.session.catalog.as_ref(),
+            "current_schema" => self.session.schema.as_ref(),
             _ => return None,
         };
         if !is_call && self.columns.contains(&name) {

@@ -122,6 +122,7 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::AlreadyExists { kind, .. } => (Code::AlreadyExists, if *kind == "schema" { "42P06" } else { "42P07" }),
         Error::PermissionDenied(_) => (Code::PermissionDenied, "42501"),
         Error::Invalid(_) => (Code::InvalidArgument, "42000"),
+        Error::TooComplex(_) => (Code::InvalidArgument, "54001"),
         Error::Unsupported { .. } => (Code::Unimplemented, "0A000"),
         Error::Data(_) => (Code::InvalidArgument, "22000"),
         Error::ParameterCount { .. } => (Code::InvalidArgument, "07001"),

@@ -73,6 +73,7 @@ impl Cluster {
             state: planned.state.clone(),
             logical: planned.logical.clone(),
             physical: Arc::clone(analyze.input()),
+            memory: Arc::clone(&planned.memory),
         };
         let Some(Running { plan, mut batches }) = self.attempts(&measured, codec, query).await? else {
             return Ok(None);

@@ -12,9 +12,11 @@
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
 //! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
+//! * functions within functions are called by their own names, not by others;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
 mod clauses;
+mod function_names;
 mod rows;
 mod similar_to;
 
@@ -27,6 +29,8 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
     TimezoneInfo, Value, VisitMut, VisitorMut,
 };
+
+pub(crate) use function_names::call_by_name;
 
 use crate::{Error, Result};
 

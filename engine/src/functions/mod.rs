@@ -1,9 +1,11 @@
 //! SQL functions and aggregates that take the place of DataFusion's, where DataFusion's give wrong answers, panic, or have its own name; and
 //! the condition of a join that can be stopped.
 
+mod arrow_types;
 mod checked_arithmetic;
 mod date_trunc;
 mod exact_sum;
+mod first_non_null;
 mod float_extremes;
 mod interruptible;
 mod map_entries;
@@ -13,9 +15,11 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use arrow_types::ArrowTypes;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use date_trunc::DateTrunc;
 use exact_sum::ExactSum;
+use first_non_null::FirstNonNull;
 use float_extremes::FloatExtreme;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
@@ -28,7 +32,10 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(MapEntries::default()),
         ScalarUDF::new_from_impl(Version::default()),
     ];
-    Operation::ALL.into_iter().map(CheckedArithmetic::function).chain(named.map(Arc::new)).collect()
+    let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();
+    let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
+    let ours = named.into_iter().chain(bounded).map(Arc::new);
+    Operation::ALL.into_iter().map(CheckedArithmetic::function).chain(ours).collect()
 }
 
 /// To be registered after DataFusion's, whose names they have.

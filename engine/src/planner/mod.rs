@@ -1,8 +1,9 @@
 //! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
 
+mod bounded_filter_pushdown;
 mod check_overflow;
 mod guarded_filter_pushdown;
-mod limit_conditions;
+mod limit_repetition;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
@@ -11,7 +12,9 @@ mod refuse_changed_subqueries;
 mod refuse_nested_extremes;
 mod settle_in_lists;
 mod three_valued_in;
+pub(crate) mod wide_select;
 mod wider_type_wins;
+mod within_budget;
 
 use std::sync::Arc;
 
@@ -22,19 +25,20 @@ use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContex
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
+use self::bounded_filter_pushdown::BoundedFilterPushdown;
+use self::within_budget::WithinBudget;
+
 /// What SQL expressions are planned with before DataFusion's planners are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(plan_date_intervals::PlanDateIntervals)]
+    vec![Arc::new(within_budget::CheckBudget), Arc::new(plan_date_intervals::PlanDateIntervals)]
 }
 
 /// DataFusion's analysis with ours around it.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
-        Arc::new(limit_conditions::LimitConditions),
-        Arc::new(refuse_nested_extremes::RefuseNestedExtremes),
-        Arc::new(wider_type_wins::WiderTypeWins),
-    ];
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(wider_type_wins::WiderTypeWins)];
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(limit_repetition::LimitRepetition));
     // These need operands of one type.
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
@@ -42,22 +46,28 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(one_zero::OneZero));
     rules.push(Arc::new(refuse_changed_subqueries::RefuseChangedSubqueries));
     rules.push(Arc::new(three_valued_in::ThreeValuedIn));
-    rules
+    rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
 
 /// DataFusion's optimisation with ours behind it.
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
+    for rule in &mut rules {
+        // Both write the expressions of columns into conditions.
+        if ["push_down_filter", "eliminate_outer_join"].contains(&rule.name()) {
+            *rule = Arc::new(BoundedFilterPushdown(Arc::clone(rule)));
+        }
+    }
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZeroInSortedJoins));
-    rules
+    rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
 
 /// DataFusion's physical passes, guarded, with ours behind them.
 pub(crate) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = guarded_filter_pushdown::guarded_rules();
     rules.push(Arc::new(read_ahead::ReadAhead));
-    rules
+    rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
 
 /// The value of an expression that has one before any row is read; any other expression as it is.

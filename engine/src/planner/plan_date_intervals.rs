@@ -25,9 +25,10 @@ impl ExprPlanner for PlanDateIntervals {
         let is = |expr: &Expr, kind: fn(&DataType) -> bool| expr.get_type(schema).is_ok_and(|ty| kind(&ty));
         let is_date = |ty: &DataType| matches!(ty, DataType::Date32);
         let is_interval = |ty: &DataType| matches!(ty, DataType::Interval(_) | DataType::Duration(_));
-        if matches!(op, BinaryOperator::Plus | BinaryOperator::Minus) && is(&left, is_date) && is(&right, is_interval) {
+        // The right side first: in a chain, the left one is all of it up to here.
+        if matches!(op, BinaryOperator::Plus | BinaryOperator::Minus) && is(&right, is_interval) && is(&left, is_date) {
             left = at_midnight(left, &right);
-        } else if matches!(op, BinaryOperator::Plus) && is(&left, is_interval) && is(&right, is_date) {
+        } else if matches!(op, BinaryOperator::Plus) && is(&right, is_date) && is(&left, is_interval) {
             right = at_midnight(right, &left);
         }
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))

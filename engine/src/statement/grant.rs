@@ -4,12 +4,11 @@
 //! lower-cased unless quoted. What it is on: `*`, `catalog.*`, `catalog.schema.*`, `[[catalog.]schema.]table`, or in words
 //! `CATALOG c`, `SCHEMA c.s`, `ALL TABLES IN SCHEMA c.s`, `TABLE t`.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{Statement, consume_word, expect_end, peek_word, syntax};
+use super::{Statement, consume_word, parse_part, peek_word, syntax};
 use crate::access::Privilege;
 use crate::{Error, Result};
 
@@ -95,13 +94,11 @@ impl AccessStatement {
 /// # Errors
 /// If it is no such text.
 pub(crate) fn parse_grant(text: &str) -> Result<(Vec<Privilege>, GrantObject)> {
-    let dialect = GenericDialect {};
-    let mut parser = Parser::new(&dialect).try_with_sql(text).map_err(syntax)?;
-    let privileges = privileges(&mut parser)?;
-    parser.expect_keyword(Keyword::ON).map_err(syntax)?;
-    let object = object(&mut parser)?;
-    expect_end(&mut parser)?;
-    Ok((privileges, object))
+    parse_part(text, |parser| {
+        let privileges = privileges(parser)?;
+        parser.expect_keyword(Keyword::ON).map_err(syntax)?;
+        Ok((privileges, object(parser)?))
+    })
 }
 
 /// GRANT or REVOKE.

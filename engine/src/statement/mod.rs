@@ -5,11 +5,12 @@
 //! is looked up. Text that is not SQL is [`Error::Syntax`] with line and column; SQL that this engine does not run
 //! is [`Error::Unsupported`] with the statement's name.
 
+mod bounds;
 mod column;
 mod create;
+mod grammar;
 mod grant;
 mod insert;
-mod length;
 mod place;
 mod placeholders;
 mod relations;
@@ -17,18 +18,26 @@ mod session;
 mod show;
 mod table;
 
+pub(crate) use bounds::{TYPE_DEPTH_MAX, check_type_text};
 pub use grant::{AccessStatement, GivenPrivileges, GrantsOf};
 pub(crate) use grant::{GrantObject, parse_grant};
 
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DFStatement};
 use datafusion::sql::sqlparser::ast::{Function, Ident, ObjectName, Query, SetExpr, Statement as SqlStatement};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use iceberg::spec::{NestedFieldRef, Transform};
 
-use crate::{Error, Result};
+use self::grammar::Grammar;
+use crate::{Error, Result, budget};
+
+/// What a token takes while a text is cut into them, and what it adds to the tree that is made of them, in bytes.
+const BYTES_PER_TOKEN: usize = 160;
+const TREE_BYTES_PER_TOKEN: usize = 200;
+
+/// How deep the parser may recurse: two or three steps for each query in a query, one for each parenthesis. Its stack grows with it.
+const RECURSION_MAX: usize = 1_000;
 
 /// What one statement asks for.
 #[derive(Debug, Clone)]
@@ -270,12 +279,12 @@ pub fn parse_with_parameters(sql: &str) -> Result<(Statement, usize)> {
 }
 
 fn parse_text(sql: &str) -> Result<(Statement, usize)> {
-    let dialect = GenericDialect {};
-    let mut tokens =
-        Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|e| syntax(ParserError::from(e)))?;
-    length::check(&tokens)?;
+    let grammar = Grammar::default();
+    let mut tokens = tokenize(&grammar, sql)?;
+    bounds::check(&tokens)?;
     let parameters = placeholders::number(&mut tokens)?;
-    let mut parser = DFParserBuilder::new(tokens).with_dialect(&dialect).build()?;
+    let builder = DFParserBuilder::new(tokens).with_dialect(&grammar).with_recursion_limit(RECURSION_MAX);
+    let mut parser = builder.build()?;
     while parser.parser.consume_token(&Token::SemiColon) {}
     if parser.parser.peek_token_ref().token == Token::EOF {
         return Err(Error::Invalid("there is no statement: the text is empty".to_string()));
@@ -289,6 +298,35 @@ fn parse_text(sql: &str) -> Result<(Statement, usize)> {
         return Err(Error::unsupported(what, "write the value into the statement"));
     }
     Ok((statement, parameters))
+}
+
+/// The tokens of a text that is to be parsed.
+fn tokenize(grammar: &Grammar, text: &str) -> Result<Vec<TokenWithSpan>> {
+    if text.len() > bounds::TEXT_BYTES_MAX {
+        let (length, max) = (text.len(), bounds::TEXT_BYTES_MAX);
+        return Err(Error::TooComplex(format!("the statement has {length} bytes, and may have {max}")));
+    }
+    budget::reserve(bounds::tokens_at_most(text).saturating_mul(BYTES_PER_TOKEN))?;
+    let tokens = Tokenizer::new(grammar, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| syntax(ParserError::from(error)))?;
+    budget::reserve(tokens.len().saturating_mul(TREE_BYTES_PER_TOKEN))?;
+    grammar.allow(tokens.len());
+    Ok(tokens)
+}
+
+/// Parses a text that is no statement, such as the filter in an argument, to its end.
+///
+/// # Errors
+/// If it is not what is expected, or has more behind it.
+pub(crate) fn parse_part<T>(text: &str, part: impl FnOnce(&mut Parser<'_>) -> Result<T>) -> Result<T> {
+    let grammar = Grammar::default();
+    let tokens = tokenize(&grammar, text)?;
+    bounds::check(&tokens)?;
+    let parser = Parser::new(&grammar).with_recursion_limit(RECURSION_MAX);
+    let mut parser = parser.with_tokens_with_locations(tokens);
+    let part = part(&mut parser)?;
+    expect_end(&mut parser)?;
+    Ok(part)
 }
 
 /// One statement, told apart by its first words.
@@ -394,10 +432,10 @@ fn expect_end(parser: &mut Parser<'_>) -> Result<()> {
 }
 
 /// A parser's complaint, with its line and column.
-fn syntax(error: ParserError) -> Error {
+pub(crate) fn syntax(error: ParserError) -> Error {
     let message = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
-        ParserError::RecursionLimitExceeded => "the statement nests too deeply".to_string(),
+        ParserError::RecursionLimitExceeded => return bounds::recursion(),
     };
     Error::Syntax { message }
 }

@@ -1,13 +1,14 @@
 //! Refuses statements that read more relations than planning can hold.
 //!
 //! A CTE is planned again wherever it is named. Two names in each of 24 CTEs are less than 2 KB of text and 2^24 relations,
-//! so they are counted as often as they will be planned, before they are.
+//! so they are counted as often as they will be planned, before they are. And a chain of CTEs that each read the one before is as
+//! deep as the same queries in each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DFStatement;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Select, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, Query, Select, TableFactor, Visit, Visitor};
 
 use super::Statement;
 use crate::{Error, Result};
@@ -15,8 +16,15 @@ use crate::{Error, Result};
 /// Relations that one statement may read.
 const RELATIONS_MAX: u64 = 1_000;
 
+/// Queries in each other, by CTEs or by parentheses.
+const LEVELS_MAX: u64 = 500;
+
+/// Queries in expressions in each other, by CTEs or by parentheses: the planner checks the innermost twice as often for each of them.
+const SUBQUERIES_MAX: u64 = 12;
+
 /// # Errors
-/// If a query in the statement reads more than [`RELATIONS_MAX`] relations, each counted as often as it is planned.
+/// If a query in the statement reads more than [`RELATIONS_MAX`] relations, each counted as often as it is planned, or has more than
+/// [`LEVELS_MAX`] queries, or [`SUBQUERIES_MAX`] queries in expressions, in each other.
 pub(super) fn check(statement: &Statement) -> Result<()> {
     let mut counter = Counter::default();
     let _: ControlFlow<()> = match statement {
@@ -25,10 +33,24 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
         Statement::CreateTable(create) => create.query.visit(&mut counter),
         _ => ControlFlow::Continue(()),
     };
+    if counter.deepest > LEVELS_MAX {
+        return Err(Error::TooComplex(format!(
+            "queries that read each other are {} levels deep, and at most {LEVELS_MAX} can be planned: store one of those in WITH \
+             with CREATE TABLE … AS SELECT, and read the table",
+            counter.deepest
+        )));
+    }
+    if counter.most_nested > SUBQUERIES_MAX {
+        return Err(Error::TooComplex(format!(
+            "subqueries in expressions (IN, EXISTS, values) are {} levels deep, and at most {SUBQUERIES_MAX} can be planned: join \
+             with them",
+            counter.most_nested
+        )));
+    }
     if counter.most <= RELATIONS_MAX {
         return Ok(());
     }
-    Err(Error::Invalid(format!(
+    Err(Error::TooComplex(format!(
         "the query reads {} relations, and at most {RELATIONS_MAX} can be planned: what WITH names is planned wherever it is \
          used; store what is used often with CREATE TABLE … AS SELECT, and read the table",
         counter.most
@@ -43,6 +65,16 @@ fn visit(statement: &DFStatement, counter: &mut Counter) -> ControlFlow<()> {
     }
 }
 
+/// What a relation has.
+#[derive(Clone, Copy)]
+struct Counts {
+    relations: u64,
+    levels: u64,
+    nested: u64,
+}
+
+const TABLE: Counts = Counts { relations: 1, levels: 0, nested: 0 };
+
 /// Counts relations while it walks through a statement.
 #[derive(Default)]
 struct Counter {
@@ -50,30 +82,42 @@ struct Counter {
     scopes: Vec<Scope>,
     /// The relations of the query that has most.
     most: u64,
+    /// The levels of the query that has most.
+    deepest: u64,
+    /// The queries in expressions in each other, where they are most.
+    most_nested: u64,
+    /// The queries that stand in expressions, by their addresses.
+    in_expressions: HashSet<*const Query>,
 }
 
 /// A query that is being walked through.
 #[derive(Default)]
 struct Scope {
     relations: u64,
+    /// Levels of the deepest query in it.
+    levels: u64,
+    /// Queries in expressions in each other, in it.
+    nested: u64,
     /// The CTEs that it defines, by the addresses of their queries.
     defined: HashMap<*const Query, String>,
-    /// The relations of each CTE that can be named by now.
-    known: HashMap<String, u64>,
+    /// What each CTE has that can be named by now.
+    known: HashMap<String, Counts>,
 }
 
 impl Counter {
-    fn add(&mut self, relations: u64) {
+    fn add(&mut self, counts: Counts) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.relations = scope.relations.saturating_add(relations);
+            scope.relations = scope.relations.saturating_add(counts.relations);
+            scope.levels = scope.levels.max(counts.levels);
+            scope.nested = scope.nested.max(counts.nested);
         }
     }
 
     /// How many relations a name stands for: those of the nearest CTE of that name, or one table.
-    fn relations_of(&self, name: &ObjectName) -> u64 {
-        let [part] = name.0.as_slice() else { return 1 };
-        let Some(name) = part.as_ident().map(normalized) else { return 1 };
-        self.scopes.iter().rev().find_map(|scope| scope.known.get(&name)).copied().unwrap_or(1)
+    fn relations_of(&self, name: &ObjectName) -> Counts {
+        let [part] = name.0.as_slice() else { return TABLE };
+        let Some(name) = part.as_ident().map(normalized) else { return TABLE };
+        self.scopes.iter().rev().find_map(|scope| scope.known.get(&name)).copied().unwrap_or(TABLE)
     }
 }
 
@@ -87,7 +131,7 @@ impl Visitor for Counter {
                 let name = normalized(&cte.alias.name);
                 if with.recursive {
                     // Until it is walked through, its name is the working table of its own recursion.
-                    scope.known.insert(name.clone(), 1);
+                    scope.known.insert(name.clone(), TABLE);
                 }
                 scope.defined.insert(std::ptr::from_ref(&*cte.query), name);
             }
@@ -98,22 +142,34 @@ impl Visitor for Counter {
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let Some(scope) = self.scopes.pop() else { return ControlFlow::Continue(()) };
-        let relations = scope.relations.max(1);
-        self.most = self.most.max(relations);
-        if let Some(parent) = self.scopes.last_mut() {
-            match parent.defined.get(&std::ptr::from_ref(query)) {
-                Some(name) => {
-                    parent.known.insert(name.clone(), relations);
-                }
-                None => parent.relations = parent.relations.saturating_add(relations),
+        let nested = scope.nested + u64::from(self.in_expressions.remove(&std::ptr::from_ref(query)));
+        let counts = Counts { relations: scope.relations.max(1), levels: scope.levels + 1, nested };
+        self.most = self.most.max(counts.relations);
+        self.deepest = self.deepest.max(counts.levels);
+        self.most_nested = self.most_nested.max(counts.nested);
+        let name = self.scopes.last().and_then(|parent| parent.defined.get(&std::ptr::from_ref(query))).cloned();
+        match (name, self.scopes.last_mut()) {
+            (Some(name), Some(parent)) => {
+                parent.known.insert(name, counts);
             }
+            _ => self.add(counts),
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let query = match expr {
+            Expr::Subquery(query) => query,
+            Expr::InSubquery { subquery, .. } | Expr::Exists { subquery, .. } => subquery,
+            _ => return ControlFlow::Continue(()),
+        };
+        self.in_expressions.insert(std::ptr::from_ref(query.as_ref()));
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         if select.from.is_empty() {
-            self.add(1);
+            self.add(TABLE);
         }
         ControlFlow::Continue(())
     }
@@ -123,7 +179,7 @@ impl Visitor for Counter {
             TableFactor::Table { name, args: None, .. } => self.add(self.relations_of(name)),
             // What is in them is counted by itself.
             TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => {}
-            _ => self.add(1),
+            _ => self.add(TABLE),
         }
         ControlFlow::Continue(())
     }
@@ -156,6 +212,19 @@ mod tests {
         }
         let message = statement::parse(&doubled(90)).expect_err("too many").to_string();
         assert!(message.contains(&u64::MAX.to_string()), "{message}");
+        for nested in [
+            format!("SELECT {}1{}", "(SELECT ".repeat(30), ")".repeat(30)),
+            format!("SELECT 1 WHERE {}true{}", "EXISTS (SELECT 1 WHERE ".repeat(30), ")".repeat(30)),
+            format!("SELECT 1 FROM t WHERE {}(1){}", "x IN (SELECT x FROM t WHERE x IN ".repeat(15), ")".repeat(15)),
+        ] {
+            let message = statement::parse(&nested).expect_err("too deep").to_string();
+            assert!(message.contains("subqueries in expressions"), "{message}");
+            assert!(statement::parse("SELECT (SELECT (SELECT max(x) FROM t WHERE x IN (SELECT 1)))").is_ok());
+        }
+        let chain: String = (1..600).map(|level| format!(", c{level} AS (SELECT x FROM c{})", level - 1)).collect();
+        let message =
+            statement::parse(&format!("WITH c0 AS (SELECT 1 AS x){chain} SELECT * FROM c599")).expect_err("too deep");
+        assert!(message.to_string().contains("601 levels deep"), "{message}");
         let unused = doubled(12).replace("SELECT * FROM c12", "SELECT * FROM c0");
         assert!(statement::parse(&unused).is_err());
     }

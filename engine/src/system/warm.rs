@@ -10,15 +10,13 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::sql::parser::Statement as DFStatement;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Token;
 use futures::StreamExt;
 
 use crate::io::{FileKey, Foreseen};
 use crate::query::QueryContext;
 use crate::scan::{Foresight, IcebergSource};
-use crate::statement::{self, Statement};
+use crate::statement::{self, Statement, parse_part, syntax};
 use crate::{Engine, Error, Result, RowStream, Session};
 
 /// Files that are read at once.
@@ -113,31 +111,28 @@ async fn scans(
 
 /// The query that the arguments describe. Each must be one thing to its end.
 fn select(table: &str, columns: Option<&str>, filter: Option<&str>) -> Result<DFStatement> {
-    let dialect = GenericDialect {};
-    let wrong = |what: &str, text: &str| Error::Invalid(format!("{what} => '{text}' cannot be read"));
-    let parsed = |text: &str, what: &str| Parser::new(&dialect).try_with_sql(text).map_err(|_| wrong(what, text));
-    let end = |mut parser: Parser<'_>, what: &str, text: &str| match parser.next_token().token {
-        Token::EOF => Ok(()),
-        _ => Err(wrong(what, text)),
+    let wrong = |what: &str, text: &str| {
+        let (what, text) = (what.to_owned(), text.chars().take(200).collect::<String>());
+        move |error| match error {
+            complex @ Error::TooComplex(_) => complex,
+            _ => Error::Invalid(format!("{what} => '{text}' cannot be read")),
+        }
     };
-    let mut parser = parsed(table, "table")?;
-    let name = parser.parse_object_name(false).map_err(|_| wrong("table", table))?;
-    end(parser, "table", table)?;
+    let name =
+        parse_part(table, |parser| parser.parse_object_name(false).map_err(syntax)).map_err(wrong("table", table))?;
     let columns = match columns {
         None => "*".to_owned(),
         Some(text) => {
-            let mut parser = parsed(text, "columns")?;
-            let idents = parser.parse_comma_separated(Parser::parse_identifier).map_err(|_| wrong("columns", text))?;
-            end(parser, "columns", text)?;
+            let idents =
+                parse_part(text, |parser| parser.parse_comma_separated(Parser::parse_identifier).map_err(syntax));
+            let idents = idents.map_err(wrong("columns", text))?;
             idents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
     };
     let filter = match filter {
         None => String::new(),
         Some(text) => {
-            let mut parser = parsed(text, "filter")?;
-            let expr = parser.parse_expr().map_err(|_| wrong("filter", text))?;
-            end(parser, "filter", text)?;
+            let expr = parse_part(text, |parser| parser.parse_expr().map_err(syntax)).map_err(wrong("filter", text))?;
             format!(" WHERE {expr}")
         }
     };

@@ -8,6 +8,7 @@ mod data_files;
 mod definitions;
 mod inserting;
 mod lake;
+mod long_statements;
 mod many_files;
 mod memory;
 mod misbehaving_store;

@@ -34,7 +34,7 @@ enum Command {
     HashPassword(hash_password::Arguments),
 }
 
-/// Stack of each thread, in bytes. Planning recurses as deep as an expression is long; `engine/src/statement/length.rs`
+/// Stack of each thread, in bytes. Planning recurses as deep as an expression is long; `engine/src/statement/bounds.rs`
 /// refuses expressions that this would not hold. Pages that are never touched cost nothing.
 const STACK_BYTES: usize = 256 << 20;
 
