@@ -31,9 +31,7 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
     let waiting = Waiting::default();
     let budget = Budget::new(pool, &waiting);
     let (runtime, work) = (Handle::current(), work.in_current_span());
-    let done = tokio::task::spawn_blocking(move || {
-        budget.within(|| stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || runtime.block_on(work)))
-    });
+    let done = tokio::task::spawn_blocking(move || budget.within(|| with_stack(|| runtime.block_on(work))));
     match done.await {
         Ok((Ok(done), reservation)) => Ok((done, reservation)),
         Ok((Err(error), _)) => Err(error),
@@ -42,6 +40,11 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
             Err(error) => Err(Error::Internal(error.to_string())),
         },
     }
+}
+
+/// Calls something that recurses, with room for it on the stack.
+pub(crate) fn with_stack<T>(recurses: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_BYTES / 2, STACK_BYTES, recurses)
 }
 
 #[cfg(test)]

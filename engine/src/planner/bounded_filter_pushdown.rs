@@ -143,11 +143,13 @@ fn parts(expr: &Expr, of_column: impl Fn(&Column) -> u64) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
     use datafusion::optimizer::push_down_filter::PushDownFilter;
     use datafusion::optimizer::{Optimizer, OptimizerContext};
     use datafusion::prelude::SessionContext;
 
     use super::*;
+    use crate::own_thread::on_own_thread;
 
     /// Queries within each other that each name the column of the one below three times, and a condition above.
     async fn pushed(levels: usize) -> String {
@@ -156,10 +158,14 @@ mod tests {
             sql = format!("SELECT CASE WHEN v > 1 THEN v - 1 ELSE v END AS v FROM ({sql})");
         }
         let sql = format!("SELECT * FROM ({sql}) WHERE v > 0");
-        let plan = SessionContext::new().state().create_logical_plan(&sql).await.unwrap();
-        let pass = BoundedFilterPushdown(Arc::new(PushDownFilter::new()));
-        let optimizer = Optimizer::with_rules(vec![Arc::new(pass)]);
-        optimizer.optimize(plan, &OptimizerContext::new(), |_, _| {}).unwrap().display_indent().to_string()
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let planning = async move {
+            let plan = SessionContext::new().state().create_logical_plan(&sql).await?;
+            let pass = BoundedFilterPushdown(Arc::new(PushDownFilter::new()));
+            let optimizer = Optimizer::with_rules(vec![Arc::new(pass)]);
+            Ok(optimizer.optimize(plan, &OptimizerContext::new(), |_, _| {})?.display_indent().to_string())
+        };
+        on_own_thread(&pool, planning).await.unwrap().0
     }
 
     #[tokio::test]

@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn what_nests_or_chains_too_far_is_refused_before_it_is_a_tree() {
-        let n = 200_000;
+        let n = 20_000;
         let chain = |operator: &str| format!("SELECT {}", vec!["1"; n].join(operator));
         let tail = |tail: &str| format!("SELECT a{} FROM t", tail.repeat(n));
         let around = |open: &str, close: &str| format!("SELECT {}1{}", open.repeat(n), close.repeat(n));

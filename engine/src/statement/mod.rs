@@ -30,6 +30,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use iceberg::spec::{NestedFieldRef, Transform};
 
 use self::grammar::Grammar;
+use crate::own_thread::with_stack;
 use crate::{Error, Result, budget};
 
 /// What a token takes while a text is cut into them, and what it adds to the tree that is made of them, in bytes.
@@ -272,7 +273,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
 /// # Errors
 /// As [`parse`], and [`Error::Unsupported`] for parameters in statements that take none.
 pub fn parse_with_parameters(sql: &str) -> Result<(Statement, usize)> {
-    parse_text(sql).map_err(|error| match error {
+    with_stack(|| parse_text(sql)).map_err(|error| match error {
         Error::Syntax { message } => Error::Syntax { message: place::shown(sql, message) },
         other => other,
     })
@@ -324,7 +325,7 @@ pub(crate) fn parse_part<T>(text: &str, part: impl FnOnce(&mut Parser<'_>) -> Re
     bounds::check(&tokens)?;
     let parser = Parser::new(&grammar).with_recursion_limit(RECURSION_MAX);
     let mut parser = parser.with_tokens_with_locations(tokens);
-    let part = part(&mut parser)?;
+    let part = with_stack(|| part(&mut parser))?;
     expect_end(&mut parser)?;
     Ok(part)
 }
