@@ -2,6 +2,7 @@
 
 mod bounded_filter_pushdown;
 mod check_overflow;
+mod distinct_projections;
 mod guarded_filter_pushdown;
 mod limit_repetition;
 mod one_zero;
@@ -26,6 +27,7 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
 use self::bounded_filter_pushdown::BoundedFilterPushdown;
+use self::distinct_projections::DistinctProjections;
 use self::within_budget::WithinBudget;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
@@ -56,6 +58,8 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         // Both write the expressions of columns into conditions.
         if ["push_down_filter", "eliminate_outer_join"].contains(&rule.name()) {
             *rule = Arc::new(BoundedFilterPushdown(Arc::clone(rule)));
+        } else if rule.name() == "optimize_projections" {
+            *rule = Arc::new(DistinctProjections(Arc::clone(rule)));
         }
     }
     rules.push(Arc::new(pair_zeros::PairZeros));

@@ -215,7 +215,7 @@ mod tests {
         for nested in [
             format!("SELECT {}1{}", "(SELECT ".repeat(30), ")".repeat(30)),
             format!("SELECT 1 WHERE {}true{}", "EXISTS (SELECT 1 WHERE ".repeat(30), ")".repeat(30)),
-            format!("SELECT 1 FROM t WHERE {}(1){}", "x IN (SELECT x FROM t WHERE x IN ".repeat(15), ")".repeat(15)),
+            format!("SELECT 1 FROM t WHERE {}x = 1{}", "x IN (SELECT x FROM t WHERE ".repeat(15), ")".repeat(15)),
         ] {
             let message = statement::parse(&nested).expect_err("too deep").to_string();
             assert!(message.contains("subqueries in expressions"), "{message}");
