@@ -127,6 +127,9 @@ pub(super) fn recursion() -> Error {
     Error::TooComplex("the statement nests too deeply: CREATE TABLE … AS SELECT shortens it".to_owned())
 }
 
+/// What a query stands behind in a set operation.
+const SET_OPERATIONS: &[&str] = &["union", "intersect", "except", "minus", "all", "distinct"];
+
 /// What is open at a token: the scope that it is in, and those around that.
 #[derive(Default)]
 struct Scopes {
@@ -216,6 +219,8 @@ impl Scopes {
             Keyword::WHEN | Keyword::ELSE if self.top.opened == Opened::Case && before.is_some_and(ends_expression) => {
                 self.next_element();
             }
+            // Behind these, no expression goes on.
+            Keyword::SELECT if before.is_some_and(|word| is_one_of(word, SET_OPERATIONS)) => self.next_element(),
             // By themselves they make nothing deeper: what does stands beside them.
             Keyword::SELECT | Keyword::ALL | Keyword::FROM | Keyword::WHERE | Keyword::AS => {}
             Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS => self.top.kept += 1,
@@ -399,6 +404,7 @@ mod tests {
             format!("VALUES {}", vec!["(1, 'a')"; 100_000].join(", ")),
             format!("SELECT 1, 2{}", " UNION ALL SELECT 1, 2".repeat(900)),
             format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(900)),
+            format!("SELECT a FROM c.s.t{}", " UNION SELECT a FROM c.s.t WHERE a = 1".repeat(900)),
             format!("SELECT {}1", "/* a */ -- b\n ".repeat(3_000)),
             "SELECT CAST(NULL AS int[][]), a < b, c < d, [[1]], map < 1, array < 2 FROM t".to_owned(),
         ] {
