@@ -71,7 +71,8 @@ async fn names(catalog: &dyn Catalog) -> Vec<String> {
 }
 
 fn assert_says_so(error: &Error) {
-    let expected = matches!(error, Error::CommitUnknown { .. } | Error::Unavailable { .. });
+    let expected =
+        matches!(error, Error::CommitUnknown { .. } | Error::NotCommitted { .. } | Error::Unavailable { .. });
     assert!(expected, "{error:?}");
 }
 

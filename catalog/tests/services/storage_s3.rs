@@ -48,13 +48,14 @@ async fn ranges_and_meters(seaweed: &SeaweedServer) {
     let location = "s3a://lake/ranges/f";
     metered.write(location, Bytes::from_static(b"0123456789")).await.unwrap();
     assert_eq!(metered.read_range(location, 3..7).await.unwrap(), "3456");
+    assert_eq!(metered.size(location).await.unwrap(), 10);
+    let counts = meter.snapshot();
+    assert_eq!((counts.put, counts.get, counts.head, counts.bytes_written), (1, 1, 1, 10));
+    // A store that says that the object is shorter than was thought is asked again before it is believed.
     for range in [8..12, 10..11, 50..60] {
         let error = metered.read_range(location, range.clone()).await.unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{range:?}: {error:?}");
     }
-    assert_eq!(metered.size(location).await.unwrap(), 10);
-    let counts = meter.snapshot();
-    assert_eq!((counts.put, counts.get, counts.head, counts.bytes_written), (1, 4, 1, 10));
     let error = metered.read("s3://lake/absent").await.unwrap_err();
     assert!(matches!(error, Error::FileNotFound { .. }), "{error:?}");
     metered.delete("s3://lake/absent").await.unwrap();

@@ -210,7 +210,7 @@ mod tests {
         assert_eq!((&found.ready[..], found.silent.len()), (&[good.clone()][..], 2));
         let begun = Instant::now();
         for _ in 0..3 {
-            assert_eq!(presences.of(&workers, true).await.ready, [good.clone()]);
+            assert_eq!(presences.of(&workers, true).await.ready, std::slice::from_ref(&good));
         }
         assert!(begun.elapsed() < MOMENT, "they were waited for again: {:?}", begun.elapsed());
 

@@ -146,7 +146,7 @@ mod tests {
     use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
     use datafusion::optimizer::push_down_filter::PushDownFilter;
     use datafusion::optimizer::{Optimizer, OptimizerContext};
-    use datafusion::prelude::SessionContext;
+    use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
     use crate::own_thread::on_own_thread;
@@ -160,7 +160,8 @@ mod tests {
         let sql = format!("SELECT * FROM ({sql}) WHERE v > 0");
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let planning = async move {
-            let plan = SessionContext::new().state().create_logical_plan(&sql).await?;
+            let config = SessionConfig::new().set_usize("datafusion.sql_parser.recursion_limit", 1_000);
+            let plan = SessionContext::new_with_config(config).state().create_logical_plan(&sql).await?;
             let pass = BoundedFilterPushdown(Arc::new(PushDownFilter::new()));
             let optimizer = Optimizer::with_rules(vec![Arc::new(pass)]);
             Ok(optimizer.optimize(plan, &OptimizerContext::new(), |_, _| {})?.display_indent().to_string())

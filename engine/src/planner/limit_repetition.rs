@@ -100,7 +100,9 @@ fn repetitions(expr: &Expr, operand: usize) -> u64 {
             ALTERNATIVES_MAX
         }
         // Its operands are a condition, its value, and so on: each condition is once more in those that follow.
-        Expr::Case(case) if operand % 2 == 0 && operand < 2 * case.when_then_expr.len() && may_become_ands(case) => {
+        Expr::Case(case)
+            if operand.is_multiple_of(2) && operand < 2 * case.when_then_expr.len() && may_become_ands(case) =>
+        {
             case.when_then_expr.len() as u64 + 1
         }
         _ => 1,

@@ -54,7 +54,7 @@ async fn a_server_that_hangs_or_crashes_before_commit_leaves_nothing_done() {
     let error = error_within(12, catalog.load_table(&orders()), SECRET).await;
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     let error = error_within(12, catalog.commit_table(&orders(), vec![], set("a")), SECRET).await;
-    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(matches!(error, Error::NotCommitted { .. }), "{error:?}");
     server.thaw();
     assert_eq!(catalog.load_table(&orders()).await.unwrap().metadata_location, table.metadata_location);
 

@@ -41,7 +41,7 @@ async fn a_file_that_stays_locked_leaves_the_commit_undone_and_no_file_behind() 
     let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let error = error_within(15, catalog.commit_table(&orders(), vec![], set("a")), "").await;
-    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(matches!(error, Error::NotCommitted { .. }), "{error:?}");
     let metadata = folder.path().join("warehouse/shop/orders/metadata");
     assert_eq!(std::fs::read_dir(metadata).unwrap().count(), 1, "the metadata file of the failed commit is left");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
