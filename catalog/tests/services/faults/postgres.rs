@@ -73,7 +73,7 @@ async fn a_server_that_hangs_or_crashes_before_commit_leaves_nothing_done() {
             server.freeze()
         }
         let error = error_within(15, async { committing.await.unwrap() }, SECRET).await;
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, Error::NotCommitted { .. }), "{error:?}");
         assert_eq!(metadata_files(folder.path()), 1, "a metadata file of a failed commit is left");
         if crash { server.resume().await.unwrap() } else { server.thaw() }
     }
