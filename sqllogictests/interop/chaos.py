@@ -7,6 +7,7 @@ that of the undisturbed run in the coordinator alone. With retry off the same ki
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import random
@@ -36,9 +37,16 @@ def coordinator(folder, seaweed, workers, sections=None, **settings):
 
 
 def child_processes(server):
-    """The process ids of the server's workers."""
+    """The process ids of the server's workers. Beside each runs a shell that ends it with the server."""
     tasks = pathlib.Path(f"/proc/{server.process.pid}/task")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    children = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    return [child for child in children if is_worker(child)]
+
+
+def is_worker(process):
+    with contextlib.suppress(OSError):  # It has ended.
+        return b"\0worker\0" in pathlib.Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
 
 
 def same(left, right):
