@@ -165,9 +165,14 @@ pub(super) fn past_end(error: Error, location: &str, range: &std::ops::Range<u64
     let said = chain_text(source.as_ref());
     let past_end = ["InvalidRange", "416 Range Not Satisfiable", "Wanted range starting at"];
     if past_end.iter().any(|code| said.contains(code)) {
-        return malformed(location, format!("it ends before bytes {} to {}", range.start, range.end));
+        return ends_before(location, range);
     }
     error
+}
+
+/// An object has less than the bytes asked for.
+pub(super) fn ends_before(location: &str, range: &std::ops::Range<u64>) -> Error {
+    malformed(location, format!("it ends before bytes {} to {}", range.start, range.end))
 }
 
 pub(super) fn malformed(location: &str, found: String) -> Error {

@@ -138,6 +138,9 @@ impl Answer<'_> {
         if let Some(size_bytes) = size_bytes.filter(|size| *size != got.meta.size) {
             return Err(doubtful(failure::other_size(location, size_bytes, got.meta.size)));
         }
+        if let Some(range) = self.range.filter(|range| range.end > got.meta.size) {
+            return Err(doubtful(failure::ends_before(location, range)));
+        }
         let wanted = match self.range {
             Some(range) => Some(range.end - range.start),
             // In chunks, the end of them is the object's.

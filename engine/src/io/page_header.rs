@@ -1,4 +1,4 @@
-//! The header of a Parquet page, as far as it says how large the page is. The decoder's own reader of headers is private to it.
+//! The header of a Parquet page, as far as it says how large the page is and what its checksum. The decoder's own reader of headers is private to it.
 //!
 //! Format: `PageHeader` of <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, in
 //! Thrift's compact protocol. What cannot be read is left to the decoder, which says what is wrong with it.
@@ -24,6 +24,8 @@ pub(super) struct PageHeader {
     /// Whether the page is of the second kind, and what it is compressed with counts not.
     pub(super) is_second_kind: bool,
     pub(super) is_plain: bool,
+    /// The checksum of the page as it is in the file, where its writer left one.
+    pub(super) checksum: Option<u32>,
 }
 
 impl PageHeader {
@@ -35,6 +37,8 @@ impl PageHeader {
             match (id, kind) {
                 (2, I32) => header.unpacked_bytes = input.size()?,
                 (3, I32) => header.packed_bytes = input.size()?,
+                // It is signed in the file.
+                (4, I32) => header.checksum = Some(input.number()? as i32 as u32),
                 (5 | 7 | 8, STRUCT) => {
                     (header.is_dictionary, header.is_second_kind) = (id == 7, id == 8);
                     header.read_page(&mut input)?;
