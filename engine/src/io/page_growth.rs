@@ -95,8 +95,12 @@ impl Chunks {
     /// The pages that bytes of a chunk hold.
     fn pages(&self, chunk: &ColumnChunkMetaData, start: u64, bytes: &Bytes) -> Result<Vec<Page>, Damage> {
         let codec = chunk.compression_codec();
-        let (mut pages, mut at) = (Vec::new(), 0);
-        while let Some(header) = bytes.get(at..).and_then(PageHeader::read) {
+        let (mut pages, mut at, mut values) = (Vec::new(), 0, 0_u64);
+        // Behind the last value the decoder reads nothing.
+        while at < bytes.len() && values < u64::try_from(chunk.num_values()).unwrap_or(0) {
+            let header = PageHeader::read(&bytes[at..])
+                .ok_or_else(|| format!("the header of the page at byte {} cannot be read", start + at as u64))?;
+            values = values.saturating_add(if header.is_dictionary { 0 } else { header.values as u64 });
             let begin = at + header.header_bytes;
             // The decoder says what is wrong with a page that is not there whole.
             let Some(body) = begin.checked_add(header.packed_bytes).and_then(|end| bytes.get(begin..end)) else {
