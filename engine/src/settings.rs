@@ -109,7 +109,8 @@ impl ExecutionSettings {
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
-    /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running.
+    /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running,
+    /// until its client has taken no rows for 30 seconds.
     /// Default: eight for each core, at least 16.
     pub max_running: NonZeroUsize,
     /// Memory that each running query reserves of `memory.limit`, in bytes; those for which none is left wait. A query may
