@@ -130,7 +130,7 @@ impl Change {
     /// Notes in the warehouse what is about to be written.
     ///
     /// # Errors
-    /// If the catalog does not tell where its warehouse is.
+    /// If the catalog does not tell where its warehouse is, or the store whether it has the note.
     pub(crate) async fn note(
         &self,
         catalog: &dyn Catalog,
@@ -138,7 +138,7 @@ impl Change {
         change: polynya_catalog::Change,
     ) -> Result<()> {
         let Some(log) = catalog.change_log().await? else { return Ok(()) };
-        if let Some(note) = log.note(query_id, change).await {
+        if let Some(note) = log.note(query_id, change).await? {
             *self.note.lock().await = Noted::Writing(note);
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Change {
     pub(crate) async fn announce(&self) {
         let mut noted = self.note.lock().await;
         *noted = match std::mem::take(&mut *noted) {
-            Noted::Writing(note) => Noted::Announcing(tokio::spawn(async move {
+            Noted::Writing(mut note) => Noted::Announcing(tokio::spawn(async move {
                 let said = note.committing().await;
                 (note, said)
             })),
