@@ -214,20 +214,24 @@ impl Sweep<'_> {
         while let Some(namespace) = namespaces.pop() {
             namespaces.extend(self.catalog.list_namespaces(Some(&namespace)).await?);
             for other in self.catalog.list_tables(&namespace).await? {
-                if let Some(table) = self.load(&other).await?.filter(is_it) {
-                    return Ok(Some(table));
+                let table = match self.load(&other).await {
+                    // Any lake has tables that cannot be read; that the one which is looked for was renamed, too, is left out of account.
+                    Err(Error::FileNotFound { .. } | Error::Malformed { .. } | Error::Unsupported { .. }) => None,
+                    table => table?.filter(is_it),
+                };
+                if table.is_some() {
+                    return Ok(table);
                 }
             }
         }
         Ok(None)
     }
 
+    /// The table of this name. One that is there and cannot be read is an error: nobody knows which files it has.
     async fn load(&self, ident: &TableIdent) -> Result<Option<Table>> {
         match self.catalog.load_table(ident).await {
             Ok(table) => Ok(Some(table)),
             Err(Error::TableNotFound { .. } | Error::NamespaceNotFound { .. }) => Ok(None),
-            // Somebody dropped its files: there is no such table to find.
-            Err(Error::FileNotFound { .. } | Error::Malformed { .. } | Error::Unsupported { .. }) => Ok(None),
             Err(other) => Err(other),
         }
     }

@@ -84,6 +84,13 @@ impl Lake {
         folder.map(|entry| entry.file_name().into_string().unwrap()).collect()
     }
 
+    /// The table becomes one that only others can read.
+    fn alter(&self, table: &Table) {
+        let metadata = std::fs::read_to_string(&table.metadata_location).unwrap();
+        std::fs::write(&table.metadata_location, metadata.replace("\"long\"", "\"of-another\"")).unwrap();
+        self.cache.clear();
+    }
+
     async fn note(&self, change: Change) -> Note {
         self.log.note("q", change).await.unwrap().expect("a note")
     }
@@ -352,4 +359,32 @@ async fn a_note_that_lapsed_stays_so() {
         note.remove().await;
         assert_eq!(lake.notes(), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_not_taken_for_none() {
+    let lake = Lake::new().await;
+    let staged = lake.catalog.stage_table(&ident("t"), &new_table()).await.unwrap().unwrap();
+    let identity = CommitIdentity::random();
+    let created = append(&lake, &staged, identity, Target::Staged).await;
+    let purge = Change::Purge {
+        table: created.ident.clone(),
+        uuid: created.metadata.uuid(),
+        metadata_location: created.metadata_location.clone(),
+    };
+    // The next metadata file is of another engine, and the one that the note of the purge names can still be read.
+    let altered = append(&lake, &created, CommitIdentity::random(), Target::Existing).await;
+    lake.alter(&altered);
+    let changes = [
+        (write_to(&staged, identity, Creates::WithCommit), Phase::Committing),
+        (write_to(&staged, identity, Creates::WithCommit), Phase::Writing),
+        (write_to(&staged, identity, Creates::Nothing), Phase::Committing),
+        (purge, Phase::Writing),
+    ];
+    for (change, phase) in changes {
+        lake.note_of_a_dead_process(change, phase).await;
+    }
+    let before = lake.files();
+    assert_eq!(lake.sweep().await, Swept { finished: 0, waiting: 4 });
+    assert_eq!(lake.files(), before);
 }
