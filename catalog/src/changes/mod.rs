@@ -17,6 +17,7 @@
 //! A process that was stopped for so long that others may have taken its note for nobody's does not commit any more.
 
 mod log;
+mod note;
 mod process;
 mod record;
 mod strays;
@@ -24,6 +25,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub use log::{ChangeLog, Note};
+pub use log::ChangeLog;
+pub use note::Note;
 pub use record::{Change, Creates, created_for};
 pub use sweep::{Swept, sweep};

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use iceberg::{NamespaceIdent, TableIdent};
 use uuid::Uuid;
 
-use super::log::{ChangeLog, LEASE, Own, parse, place};
+use super::log::{ChangeLog, Own};
+use super::note::{LEASE, parse, place};
 use super::record::{CREATED_FOR, Change, Creates, Phase, Record};
 use super::strays::{Strays, UNFINISHED_MAX};
 use crate::metadata_cache::{MetadataCache, Room, read_table_metadata};

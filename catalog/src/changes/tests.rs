@@ -8,7 +8,7 @@ use bytes::Bytes;
 use iceberg::TableIdent;
 use iceberg::spec::{FormatVersion, NestedField, PrimitiveType, Schema, Type};
 
-use super::log::place;
+use super::note::place;
 use super::record::{Phase, Record};
 use super::sweep::sweep_log;
 use super::{Change, ChangeLog, Creates, Note, Swept, sweep};
@@ -301,7 +301,7 @@ async fn a_late_renewal_does_not_take_back_that_the_catalog_may_be_asked() {
     let change = write_to(&table, identity, Creates::Nothing);
     let mut note = lake.note(change.clone()).await;
     note.committing().await.unwrap();
-    note.renew().await.unwrap();
+    note.write(None).await.unwrap();
     note.remove().await;
     assert_eq!(lake.notes(), Vec::<String>::new());
 
@@ -353,7 +353,7 @@ async fn a_note_that_lapsed_stays_so() {
         note.check_held().await.unwrap();
         note.slept(Duration::from_secs(2)).await;
         // Whoever renews it now may come after those who have cleared up.
-        note.renew().await.unwrap_err();
+        note.write(None).await.unwrap_err();
         note.check_held().await.unwrap_err();
         note.committing().await.unwrap_err();
         note.remove().await;
