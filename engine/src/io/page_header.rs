@@ -6,6 +6,9 @@
 /// Structs within structs, at most: headers have three levels.
 const DEPTH_MAX: usize = 8;
 
+/// An encoding of levels (parquet.thrift).
+const BIT_PACKED: i64 = 4;
+
 /// What a page says of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PageHeader {
@@ -17,6 +20,8 @@ pub(super) struct PageHeader {
     pub(super) packed_bytes: usize,
     /// Values, NULLs included.
     pub(super) values: usize,
+    /// How many of them are NULL; only pages of the second kind say so.
+    pub(super) nulls: usize,
     pub(super) encoding: i64,
     pub(super) is_dictionary: bool,
     /// Bytes of levels before what is compressed; only pages of the second kind have them there.
@@ -24,6 +29,10 @@ pub(super) struct PageHeader {
     /// Whether the page is of the second kind, and what it is compressed with counts not.
     pub(super) is_second_kind: bool,
     pub(super) is_plain: bool,
+    /// Whether definition levels, if there are any, have no length before them: an encoding that nobody writes any more.
+    pub(super) has_old_definitions: bool,
+    /// The same of repetition levels.
+    pub(super) has_old_repetitions: bool,
     /// The checksum of the page as it is in the file, where its writer left one.
     pub(super) checksum: Option<u32>,
 }
@@ -58,6 +67,9 @@ impl PageHeader {
             match (id, kind) {
                 (1, I32) => self.values = input.size()?,
                 (id, I32) if id == encoding => self.encoding = input.number()?,
+                (2, I32) if self.is_second_kind => self.nulls = input.size()?,
+                (3, I32) if !self.is_second_kind => self.has_old_definitions = input.number()? == BIT_PACKED,
+                (4, I32) if !self.is_second_kind => self.has_old_repetitions = input.number()? == BIT_PACKED,
                 (5 | 6, I32) if self.is_second_kind => {
                     self.levels_bytes = self.levels_bytes.checked_add(input.size()?)?
                 }
