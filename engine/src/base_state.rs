@@ -52,6 +52,7 @@ pub(crate) fn base_state(
     let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(scalar_functions);
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
+    builder.window_functions().get_or_insert_default().extend(functions::window_functions());
     Ok(builder.build())
 }
 
@@ -66,6 +67,9 @@ fn choose_options(options: &mut ConfigOptions, settings: &Settings) {
     options.execution.parquet.pushdown_filters = false;
     // DataFusion 55.2: the filter that several min() and max() share drops rows that one of them needs.
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // DataFusion 55.2: of windows over each other, only the widest frame is counted when LIMIT is told to the sort below, and `lead` with
+    // IGNORE NULLS as if there were none.
+    options.optimizer.enable_window_limits = false;
     // The smaller side of a join is given whole to all partitions of the other up to this size. That makes one hash table on
     // one core, and saves hashing and moving the larger side, on workers through their connections.
     options.optimizer.hash_join_single_partition_threshold = WHOLE_BUILD_SIDE_BYTES_MAX;

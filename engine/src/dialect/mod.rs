@@ -12,10 +12,12 @@
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
 //! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
+//! * a window's frame has offsets that are not negative, and rows only if it begins before it ends;
 //! * functions within functions are called by their own names, not by others;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
 mod clauses;
+mod frames;
 mod function_names;
 mod rows;
 mod similar_to;

@@ -9,11 +9,15 @@ mod first_non_null;
 mod float_extremes;
 mod interruptible;
 mod map_entries;
+mod month_frames;
+mod pairs;
+mod shifts;
+mod sliding;
 mod version;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 use arrow_types::ArrowTypes;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
@@ -23,6 +27,10 @@ use first_non_null::FirstNonNull;
 use float_extremes::FloatExtreme;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
+pub(crate) use month_frames::{MonthFrames, reaches_over_months};
+use pairs::PairAggregate;
+use shifts::Shift;
+use sliding::Windowed;
 use version::Version;
 
 /// What [`crate::planner`] plans integer operators as, and what is registered after DataFusion's, whose names it has.
@@ -41,5 +49,13 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// To be registered after DataFusion's, whose names they have.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let extremes = FloatExtreme::both().map(AggregateUDF::new_from_impl);
-    [AggregateUDF::new_from_impl(ExactSum::default())].into_iter().chain(extremes).map(Arc::new).collect()
+    let windowed = Windowed::all().map(AggregateUDF::new_from_impl);
+    let pairs = PairAggregate::all().map(AggregateUDF::new_from_impl);
+    let sum = [AggregateUDF::new_from_impl(ExactSum::default())].into_iter();
+    sum.chain(extremes).chain(windowed).chain(pairs).map(Arc::new).collect()
+}
+
+/// To be registered after DataFusion's, whose names they have.
+pub(crate) fn window_functions() -> Vec<Arc<WindowUDF>> {
+    Shift::all().map(WindowUDF::new_from_impl).map(Arc::new).into()
 }

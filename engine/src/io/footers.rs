@@ -255,9 +255,12 @@ fn decode(end: &Bytes, file: &DataFile, mapping: &ColumnMapping) -> Result<Parqu
     };
     // The writer's own Arrow schema is left out: it knows columns by their old names, and Iceberg's types come from Parquet's.
     let about = decoded.file_metadata();
+    // Rows are those of the row groups, whatever the footer says of the whole: some writers leave it at 0.
+    let rows = decoded.row_groups().iter().try_fold(0_i64, |rows, group| rows.checked_add(group.num_rows()));
+    let rows = rows.ok_or_else(|| damaged(file, "its row groups have more rows than can be".to_owned()))?;
     let about = FileMetaData::new(
         about.version(),
-        about.num_rows(),
+        rows,
         about.created_by().map(str::to_owned),
         None,
         about.schema_descr_ptr(),
@@ -352,9 +355,8 @@ mod tests {
         writer.into_inner().unwrap().into()
     }
 
-    #[test]
-    fn a_damaged_footer_is_an_error_or_harmless_and_never_a_panic() {
-        let bytes = written();
+    /// A file of these bytes, and the mapping of its table.
+    fn file_of(bytes: &Bytes) -> (DataFile, ColumnMapping) {
         let fields = [
             NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long)),
             NestedField::required(2, "name", Type::Primitive(PrimitiveType::String)),
@@ -365,7 +367,30 @@ mod tests {
         let location: Arc<str> = Arc::from("memory://bucket/file.parquet");
         let key = FileKey { name: Arc::clone(&location), size_bytes: bytes.len() as u64 };
         let io = QueryIo::new(CacheMode::Off, IoLimits::default(), Prices::default());
-        let file = DataFile { location, key, storage, io };
+        (DataFile { location, key, storage, io }, mapping)
+    }
+
+    #[test]
+    fn rows_are_those_of_the_row_groups_whatever_the_footer_says() {
+        let bytes = written();
+        // The third field of the footer is a long: 500, and behind it is a list.
+        let rows = [0x16, 0xe8, 0x07, 0x19];
+        let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(&rows)).collect();
+        let [place] = places[..] else { panic!("{places:?}") };
+        // 0 and 1.
+        for says in [[0x80, 0x00], [0x82, 0x00]] {
+            let mut other = bytes.to_vec();
+            other[place + 1..place + 3].copy_from_slice(&says);
+            let other = Bytes::from(other);
+            let (file, mapping) = file_of(&other);
+            assert_eq!(decode(&other, &file, &mapping).unwrap().file_metadata().num_rows(), 500);
+        }
+    }
+
+    #[test]
+    fn a_damaged_footer_is_an_error_or_harmless_and_never_a_panic() {
+        let bytes = written();
+        let (file, mapping) = file_of(&bytes);
         let metadata = decode(&bytes, &file, &mapping).unwrap();
         assert!(metadata.offset_index().is_some() && metadata.row_group(0).num_rows() == 500);
         // Both indexes and the footer.

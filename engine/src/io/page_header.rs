@@ -7,6 +7,9 @@
 /// Structs within structs, at most, as in the decoder.
 const DEPTH_MAX: usize = 64;
 
+/// An encoding of levels (parquet.thrift).
+const BIT_PACKED: i32 = 4;
+
 /// What a page says of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PageHeader {
@@ -18,6 +21,8 @@ pub(super) struct PageHeader {
     pub(super) packed_bytes: usize,
     /// Values, NULLs included.
     pub(super) values: usize,
+    /// How many of them are NULL; only pages of the second kind say so.
+    pub(super) nulls: usize,
     pub(super) encoding: i64,
     pub(super) is_dictionary: bool,
     /// Bytes of levels before what is compressed; only pages of the second kind have them there.
@@ -25,6 +30,10 @@ pub(super) struct PageHeader {
     /// Whether the page is of the second kind, and what it is compressed with counts not.
     pub(super) is_second_kind: bool,
     pub(super) is_plain: bool,
+    /// Whether definition levels, if there are any, have no length before them: an encoding that nobody writes any more.
+    pub(super) has_old_definitions: bool,
+    /// The same of repetition levels.
+    pub(super) has_old_repetitions: bool,
     /// The checksum of the page as it is in the file, where its writer left one.
     pub(super) checksum: Option<u32>,
 }
@@ -62,11 +71,15 @@ impl PageHeader {
     /// What the three kinds of pages have in common comes first in all of them.
     fn read_page(&mut self, input: &mut Compact<'_>) -> Option<()> {
         let encoding = if self.is_second_kind { 4 } else { 2 };
+        let is_first_kind = !self.is_second_kind && !self.is_dictionary;
         let mut last = 0;
         while let Some((id, of_type)) = input.field(&mut last)? {
             match id {
                 1 => self.values = input.size()?,
                 id if id == encoding => self.encoding = input.number()?.into(),
+                2 if self.is_second_kind => self.nulls = input.size()?,
+                3 if is_first_kind => self.has_old_definitions = input.number()? == BIT_PACKED,
+                4 if is_first_kind => self.has_old_repetitions = input.number()? == BIT_PACKED,
                 5 | 6 if self.is_second_kind => self.levels_bytes = self.levels_bytes.checked_add(input.size()?)?,
                 7 if self.is_second_kind => match of_type {
                     TRUE => self.is_plain = false,

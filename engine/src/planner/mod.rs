@@ -3,6 +3,7 @@
 mod bounded_filter_pushdown;
 mod check_overflow;
 mod distinct_projections;
+mod frames_of_months;
 mod guarded_filter_pushdown;
 mod limit_repetition;
 mod one_zero;
@@ -11,6 +12,7 @@ mod plan_date_intervals;
 mod read_ahead;
 mod refuse_changed_subqueries;
 mod refuse_nested_extremes;
+mod settle_frames;
 mod settle_in_lists;
 mod three_valued_in;
 pub(crate) mod wide_select;
@@ -39,9 +41,12 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
         vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(wider_type_wins::WiderTypeWins)];
+    // Offsets are texts until DataFusion gives them types.
+    rules.push(Arc::new(settle_frames::SettleFrames));
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(limit_repetition::LimitRepetition));
     // These need operands of one type.
+    rules.push(Arc::new(frames_of_months::FramesOfMonths));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(pair_zeros::PairZeros));

@@ -48,6 +48,13 @@ const WORDS: &[(&str, &str)] = &[
     ("Arithmetic Overflow", "22003"),
     // Substring error.
     ("negative count not allowed", "22011"),
+    // Invalid preceding or following size, and invalid arguments of window functions.
+    ("offset must not be negative", "22013"),
+    ("offset must not be null", "22004"),
+    ("argument of nth_value", "22016"),
+    ("NTILE requires", "22014"),
+    ("bigint out of range", "22003"),
+    ("frame starting from", "42P20"),
     // Invalid parameter value.
     ("Unsupported date_trunc granularity", "22023"),
     ("Date part '", "22023"),
