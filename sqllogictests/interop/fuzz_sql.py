@@ -58,6 +58,7 @@ def parse(arguments=None):
     parser.add_argument("--first", type=int, default=0, help="the number of the first query (default: 0)")
     parser.add_argument("--ways", type=int, default=2, help="other ways in which we answer each query; all get their turn (default: 2)")
     parser.add_argument("--no-passes", dest="passes", action="store_false", help="turn no pass of the optimiser off")
+    parser.add_argument("--length", type=int, default=6_000, help="letters that a query has at most (default: 6000)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes; 0 runs nothing on workers (default: 2)")
     parser.add_argument("--memory", default=SMALL_MEMORY, help=f"memory.limit of the server with little; 0 starts none (default: {SMALL_MEMORY})")
     parser.add_argument("--no-postgres", dest="postgres", action="store_false", help="ask DuckDB alone")

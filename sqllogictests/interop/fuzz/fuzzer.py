@@ -8,51 +8,19 @@ import collections
 import random
 import re
 import time
-from dataclasses import dataclass
 
-from fuzz import dialects, queries, rules, shrink, variants
+from fuzz import faults, queries, rules, shrink, variants
 from fuzz.compare import same
 from fuzz.engines import Polynya
 from fuzz.tables import tables
-from fuzz.tree import DUCKDB, POLYNYA, POSTGRES, Column, Table, Unspoken, walk
+from fuzz.tree import POLYNYA, Column, Table, walk
+from fuzz.verdict import Finding, asked, is_fault, judge, reason
 
 QUERIES_A_ROUND = 100
 ZONES = ["UTC", "UTC", "Europe/Berlin", "America/New_York"]
 RULE_SHARE, NAMED_SHARE = 0.12, 0.1
 PLAIN = variants.Way("plain", {"polynya.execution": "local"})
 MATERIAL = "as_table"
-# What the server says when the fault is its own.
-FAULTS = ("internal error", "(Internal;", "(Unknown;", "(DataLoss;", "panicked", "(Unavailable;")
-
-
-@dataclass
-class Finding:
-    what: str
-    number: int
-    way: str
-    sql: str
-    other: str
-    ours: object
-    theirs: object
-
-    def __str__(self):
-        return (f"query {self.number}, {self.what} ({self.way})\n  asked:    {self.sql}\n  answered: {shown(self.ours, self.theirs)}\n"
-                f"  against:  {self.other}\n  answered: {shown(self.theirs, self.ours)}")
-
-
-def shown(answer, other):
-    """An answer's error, or its rows, those first that the other has not."""
-    if answer is None:
-        return "-"
-    if answer.error is not None:
-        return "error: " + " ".join(answer.error.split())[:600]
-    theirs = list(map(str, other.rows)) if other is not None and other.rows is not None else []
-    rows = sorted(answer.rows, key=lambda row: str(row) in theirs)
-    return f"{len(rows)} rows, " + ", ".join(map(str, rows[:8]))[:1_500]
-
-
-def is_fault(answer):
-    return answer.error is not None and any(word in answer.error for word in FAULTS)
 
 
 class Fuzzer:
@@ -113,7 +81,7 @@ class Fuzzer:
             name = chosen.choice(list(rules.RULES))
             left, right = rules.RULES[name](chosen, self.tables, self.large)
             return self.rule(number, name, left, right, chosen.choice([PLAIN, *self.ways]))
-        query = queries.draw(chosen, self.tables, self.large)
+        query = queries.draw(chosen, self.tables, self.options.length, self.large)
         ours = self.compare(number, query)
         if ours.rows is None:
             return
@@ -238,7 +206,10 @@ class Fuzzer:
         return self.tables
 
     def add(self, finding):
-        """Tells of a finding; of one that is like another only that it is there."""
+        """Tells of a finding; of one that is like another only that it is there, and of a known fault nothing."""
+        if name := faults.known(finding.sql, finding.ours, finding.theirs):
+            self.counts[f"of a known fault: {name}"] += 1
+            return
         self.findings.append(finding)
         self.counts["findings"] += 1
         likeness = re.sub(r"\d+|'[^']*'", "…", f"{finding.what} {finding.sql}")
@@ -252,36 +223,3 @@ class Fuzzer:
         self.sessions.close()
         for session in self.loaders:
             session.close()
-
-
-def asked(engine, query):
-    """The engine's answer; none if it has no words for the query."""
-    try:
-        return engine.ask(query.sql(engine.name))
-    except Unspoken:
-        return None
-
-
-def judge(query, ours, theirs):
-    """(What is wrong with our answer or none, the engine that says so). PostgreSQL is believed first, then DuckDB where its dialect allows."""
-    if is_fault(ours):
-        return "fault", None
-    answered = [(name, theirs[name]) for name in (POSTGRES, DUCKDB) if name in theirs and theirs[name].rows is not None]
-    if ours.late:
-        return ("hangs", answered[0][0]) if answered else (None, None)
-    if ours.error is not None:
-        return None, None
-    for name, answer in answered:
-        if same(ours.rows, answer.rows, query):
-            return None, name
-        excuse = dialects.excused(name, query.sql(name))
-        if not excuse:
-            return "another answer", name
-        return None, excuse
-    return None, None
-
-
-def reason(error):
-    """An error without what is of one query alone."""
-    text = " ".join(error.split()).split("[FlightSQL] ")[-1]
-    return re.sub(r"\d+|'[^']*'|\b[act]\d+(\.\w+)?", "…", text)[:100]

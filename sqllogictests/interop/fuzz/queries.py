@@ -7,7 +7,7 @@ columns, and what SQL leaves open is not asked.
 from fuzz.aggregates import Aggregates
 from fuzz.expressions import Expressions, Scope
 from fuzz.kinds import KINDS
-from fuzz.tree import Call, Column, Cte, Derived, Expr, Group, Item, Join, Key, Literal, Select, SetOperation, Table, Unnest, Values, walk
+from fuzz.tree import DUCKDB, Call, Column, Cte, Derived, Expr, Group, Item, Join, Key, Select, SetOperation, Table, Unnest, Values, walk
 
 # PostgreSQL cannot answer a query with structs.
 SHOWN = [name for name, kind in KINDS.items() if not kind.approximate and kind.family != "struct"]
@@ -242,9 +242,8 @@ def distinguishable(items):
     return all(item.expr.kind.sortable and not item.expr.kind.approximate for item in items)
 
 
-def draw(random, tables, large=False, length_max=6_000):
+def draw(random, tables, length_max, large=False):
     """A query that is not too long to read."""
-    from fuzz.tree import DUCKDB
     while True:
         query = Queries(random, tables, large).draw()
         if len(query.sql(DUCKDB)) <= length_max:

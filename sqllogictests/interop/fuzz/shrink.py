@@ -9,7 +9,7 @@ import time
 from dataclasses import fields, replace
 
 from fuzz.compare import is_ordered
-from fuzz.tree import Call, Column, Derived, Expr, Join, Literal, Number, Select, SetOperation, Values, Window, children, walk
+from fuzz.tree import Call, Column, Derived, Expr, Item, Join, Literal, Number, Select, SetOperation, Values, Window, children, walk
 
 SIMPLE = {"bool": True, "int": 1, "big": 1, "text": "a"}
 
@@ -80,6 +80,8 @@ def variations(node):
         yield from (node.left, node.right)
     if isinstance(node, Join):
         yield from (node.left, node.right)
+    if isinstance(node, Item):
+        yield from (Item(part, node.name) for part in inside(node.expr))
     if isinstance(node, (Expr, Call)):
         yield from (arg for arg in node.args if getattr(arg, "kind", None) is not None and arg.kind.family == node.kind.family)
     if isinstance(node, (Expr, Call, Column)):
@@ -106,6 +108,14 @@ def variations(node):
             continue
         for smaller in variations(child):
             yield put(node, name, position, smaller)
+
+
+def inside(expr):
+    """The values that a value is made of, of any kind."""
+    for arg in getattr(expr, "args", ()):
+        if isinstance(arg, (Expr, Call, Column)):
+            yield arg
+            yield from inside(arg)
 
 
 def put(node, name, position, child):

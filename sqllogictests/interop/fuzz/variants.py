@@ -24,10 +24,10 @@ PLANS = [
 ]
 OTHERS = [("datafusion.execution.parquet.pushdown_filters", "true"), ("polynya.cache", "off"), ("polynya.wire_views", "kept")]
 # The optimiser's passes that an engine can do without. Not here are those that plan subqueries, DISTINCT, joins and exchanges, that rewrite
-# functions which cannot be evaluated (simplify_expressions), and that compare zeros rightly.
+# functions which cannot be evaluated (simplify_expressions), that answer LIMIT 0 (eliminate_limit), and that compare zeros rightly.
 PASSES = [
     "optimize_unions", "unions_to_filter", "eliminate_join", "extract_equijoin_predicate", "eliminate_duplicated_expr",
-    "eliminate_filter", "eliminate_cross_join", "eliminate_limit", "propagate_empty_relation", "filter_null_join_keys", "eliminate_outer_join",
+    "eliminate_filter", "eliminate_cross_join", "propagate_empty_relation", "filter_null_join_keys", "eliminate_outer_join",
     "push_down_limit", "push_down_filter", "single_distinct_aggregation_to_group_by", "eliminate_group_by_constant",
     "common_sub_expression_eliminate", "extract_leaf_expressions", "push_down_leaf_projections", "optimize_projections",
     "aggregate_statistics", "LimitedDistinctAggregation", "FilterPushdown", "FilterPushdown(Post)", "WindowTopN",
