@@ -12,7 +12,7 @@ QUERIES = 500
 
 
 def test_random_queries_have_the_same_answers_everywhere(tmp_path):
-    options = fuzz_sql.parse(["--queries", str(QUERIES), "--seed", "7", "--length", "1500", "--ways", "1", "--shrink", "5", "--progress", "0"])
+    options = fuzz_sql.parse(["--queries", str(QUERIES), "--seed", "11", "--length", "1500", "--ways", "1", "--shrink", "5", "--progress", "0"])
     findings, fuzzer = fuzz_sql.run(tmp_path, options)
     assert not findings, "\n".join(map(str, findings))
     # Most of what is asked is answered by somebody else, too.
