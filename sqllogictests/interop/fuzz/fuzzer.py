@@ -10,17 +10,19 @@ import re
 import time
 
 from fuzz import faults, queries, rules, shrink, variants
-from fuzz.compare import same
 from fuzz.engines import Polynya
 from fuzz.tables import tables
 from fuzz.tree import POLYNYA, Column, Table, walk
-from fuzz.verdict import Finding, asked, is_fault, judge, reason
+from fuzz.verdict import Finding, asked, differs, is_fault, judge, reason
 
 QUERIES_A_ROUND = 100
 ZONES = ["UTC", "UTC", "Europe/Berlin", "America/New_York"]
 RULE_SHARE, NAMED_SHARE = 0.12, 0.1
 PLAIN = variants.Way("plain", {"polynya.execution": "local"})
 MATERIAL = "as_table"
+ROWS_SHOWN_MAX = 12
+# What differs() says that is a finding; the rest is a refusal.
+WRONG = ("another answer", "fault", "hangs")
 
 
 class Fuzzer:
@@ -78,123 +80,116 @@ class Fuzzer:
         """One query, or one rule."""
         chosen = random.Random(f"{self.options.seed} query {number}")
         if chosen.random() < RULE_SHARE:
-            name = chosen.choice(list(rules.RULES))
-            left, right = rules.RULES[name](chosen, self.tables, self.large)
-            return self.rule(number, name, left, right, chosen.choice([PLAIN, *self.ways]))
+            name, way = chosen.choice(list(rules.RULES)), chosen.choice([PLAIN, *self.ways])
+            return self.rule(number, rules.draw(chosen, self.tables, self.large), name, way)
         query = queries.draw(chosen, self.tables, self.options.length, self.large)
         ours = self.compare(number, query)
         if ours.rows is None:
             return
         for i in range(self.options.ways):
             self.way(number, query, ours, self.ways[(number * self.options.ways + i) % len(self.ways)])
-        if chosen.random() < NAMED_SHARE and (parts := rules.named(query)):
-            self.named(number, query, ours, chosen.choice(parts))
+        if chosen.random() < NAMED_SHARE and rules.named(query):
+            self.named(number, query)
 
     def ask(self, way, query):
         return self.sessions.ask(way, way.text(query, self.tables))
 
+    def ask_all(self, query):
+        """Our plain answer, and those of the others that have words for the query."""
+        return self.ask(PLAIN, query), {engine.name: answer for engine in self.others if (answer := asked(engine, query))}
+
     def compare(self, number, query):
         """Ours against the others."""
-        ours = self.ask(PLAIN, query)
-        theirs = {engine.name: answer for engine in self.others if (answer := asked(engine, query))}
-        trouble, by = self.verdict(query, ours, theirs)
-        if trouble:
-            still = lambda smaller: self.still(smaller, trouble, by)
-            self.found(number, trouble, PLAIN, query, by, still)
-        return ours
-
-    def verdict(self, query, ours, theirs):
-        """What is wrong with our answer, and by whom; counts what became of it."""
+        ours, theirs = self.ask_all(query)
         trouble, by = judge(query, ours, theirs)
-        if ours.error is not None and not trouble:
-            self.counts["refused" if any(answer.rows is not None for answer in theirs.values()) else "refused by all"] += 1
+        answered = [name for name, answer in theirs.items() if answer.rows is not None]
+        if trouble:
+            def pair(small):
+                ours, theirs = self.ask_all(small)
+                return small.sql(POLYNYA), ours, f"{by}: {small.sql(by)}" if by else "nobody", theirs.get(by)
+            self.found(number, trouble, PLAIN, query, lambda smaller: judge(smaller, *self.ask_all(smaller)) == (trouble, by), pair)
+        elif ours.error is not None:
+            self.counts["refused" if answered else "refused by all"] += 1
             self.refusals[reason(ours.error)] += 1
-        elif not trouble:
-            answered = [name for name, answer in theirs.items() if answer.rows is not None]
+        else:
             self.counts["alike" if by in answered else f"of dialect: {by}" if by else "answered by us alone"] += 1
-        return trouble, by
-
-    def still(self, query, trouble, by):
-        ours = self.ask(PLAIN, query)
-        theirs = {engine.name: answer for engine in self.others if (answer := asked(engine, query))}
-        return judge(query, ours, theirs) == (trouble, by)
+        return ours
 
     def way(self, number, query, ours, way):
         """Our plain answer against that of another way."""
         other = self.ask(way, query)
-        trouble = self.differs(query, ours, other)
+        trouble = differs(query, ours, other)
         if trouble == "refused":
             self.counts["ways refused"] += 1
             self.refusals[f"{way.name}: {reason(other.error)}"] += 1
         elif trouble:
-            still = lambda smaller: (plain := self.ask(PLAIN, smaller)).rows is not None and self.differs(smaller, plain, self.ask(way, smaller)) == trouble
-            self.found(number, trouble, way, query, "plain", still)
+            def pair(small):
+                return way.text(small, self.tables), self.ask(way, small), f"plain: {small.sql(POLYNYA)}", self.ask(PLAIN, small)
+            self.found(number, trouble, way, query, lambda smaller: differs(smaller, self.ask(PLAIN, smaller), self.ask(way, smaller)) == trouble, pair)
         else:
             self.counts["ways alike"] += 1
 
-    def differs(self, query, ours, other):
-        if other.error is None:
-            return None if same(ours.rows, other.rows, query) else "another answer"
-        return "fault" if is_fault(other) else "hangs" if other.late else "refused"
-
-    def rule(self, number, name, left, right, way):
+    def rule(self, number, query, name, way):
         """Two queries that must have the same rows."""
-        answers = [self.ask(way, query) for query in (left, right)]
-        if any(map(is_fault, answers)):
-            trouble = "fault"
-        elif any(answer.rows is None for answer in answers):
-            self.counts["rules refused"] += 1
-            return
-        elif same(answers[0].rows, answers[1].rows, left):
-            self.counts["rules kept"] += 1
-            return
+        def broken(query):
+            left, right = rules.RULES[name](query)
+            return differs(left, self.ask(way, left), self.ask(way, right))
+
+        def pair(small):
+            left, right = rules.RULES[name](small)
+            return way.text(left, self.tables), self.ask(way, left), way.text(right, self.tables), self.ask(way, right)
+        self.keep(number, f"rule: {name}", way, query, lambda smaller: rules.applies(smaller) and broken(smaller), pair)
+
+    def named(self, number, query):
+        """A query against the same one in which a table stands for a part of it."""
+        def pair(small):
+            """With the first part that shows a difference, or with the last."""
+            ours, session = self.ask(PLAIN, small), self.loaders[0]
+            shown = small.sql(POLYNYA), ours, "", None
+            for part in rules.named(small):
+                session.ask(f"DROP TABLE IF EXISTS {MATERIAL} PURGE")
+                if session.ask(f"CREATE TABLE {MATERIAL} AS {part.query.sql(POLYNYA)}").error is None:
+                    changed = rules.with_table(small, part, MATERIAL)
+                    other = self.ask(PLAIN, changed)
+                    shown = small.sql(POLYNYA), ours, f"{changed.sql(POLYNYA)} with {MATERIAL} AS {part.query.sql(POLYNYA)}", other
+                    if differs(small, ours, other) in WRONG:
+                        break
+            return shown
+
+        def broken(smaller):
+            _, ours, _, other = pair(smaller)
+            return differs(smaller, ours, other)
+        self.keep(number, "rule: a query against its text", PLAIN, query, broken, pair)
+
+    def keep(self, number, what, way, query, broken, pair):
+        """Counts whether a rule is kept, and finds where it is not."""
+        trouble = broken(query)
+        if trouble in WRONG:
+            self.found(number, f"{trouble}, {what}", way, query, lambda smaller: broken(smaller) == trouble, pair)
         else:
-            trouble = "rule broken"
-        texts = [way.text(query, self.tables) for query in (left, right)]
-        self.add(Finding(f"{trouble}: {name}", number, f"{way.name} {way.settings}, zone {self.zone}", *texts, *answers))
+            self.counts["rules refused" if trouble else "rules kept"] += 1
 
-    def named(self, number, query, ours, part):
-        """The query against one in which a table stands for a part of it."""
-        inner = part.query
-        session = self.loaders[0]
-        session.ask(f"DROP TABLE IF EXISTS {MATERIAL} PURGE")
-        if session.ask(f"CREATE TABLE {MATERIAL} AS {inner.sql(POLYNYA)}").error is not None:
-            self.counts["rules refused"] += 1
-            return
-        changed = rules.with_table(query, part, MATERIAL)
-        other = self.ask(PLAIN, changed)
-        trouble = self.differs(query, ours, other)
-        if trouble in ("another answer", "fault"):
-            self.add(Finding(f"{trouble}: a query against its text; {MATERIAL} AS {inner.sql(POLYNYA)}", number, "plain", query.sql(POLYNYA),
-                                         changed.sql(POLYNYA), ours, other))
-            self.counts["rules kept" if trouble is None else "rules refused"] += 1
-
-    def found(self, number, trouble, way, query, by, still):
-        """Shrinks what was found, and tells of it."""
-        if trouble == "fault" and (error := reason(self.ask(way, query).error or "")) in self.seen:
+    def found(self, number, what, way, query, still, pair):
+        """Shrinks what was found, and tells of it. `still` tells whether a smaller query shows it, `pair` has both texts and answers."""
+        error = next((reason(answer.error) for answer in pair(query)[1::2] if answer is not None and is_fault(answer)), None)
+        if error in self.seen:
             self.counts["findings as before"] += 1
             return
-        elif trouble == "fault":
-            self.seen.add(error)
-        small = shrink.shrunk(query, still, self.options.shrink) if self.options.shrink else query
-        given, fewer = self.tables, self.tables
-        if self.options.shrink and not way.values:
-            fewer = self.few_rows(small, way, still)
-        ours = self.ask(way if by == "plain" else PLAIN, small)
-        if by == "plain":
-            other, theirs = small.sql(POLYNYA), self.ask(PLAIN, small)
-        else:
-            engine = next((engine for engine in self.others if engine.name == by), None)
-            other, theirs = (small.sql(by), asked(engine, small)) if engine else ("nobody", None)
+        self.seen.update([error] if error else [])
+        small, given = query, self.tables
+        if self.options.shrink:
+            small = shrink.shrunk(query, still, self.options.shrink)
+            self.tables = given if way.values else self.few_rows(small, still)
+        sql, ours, other, theirs = pair(small)
         used = {node.name for node in walk(small) if isinstance(node, (Table, Column))}
-        needed = [table.only(used) for table in fewer if table.name in used and len(table.rows) <= 12]
-        shown_tables = "".join(f"\n  with:     {table.values(POLYNYA)}" for table in needed if table.columns)
-        self.add(Finding(trouble, number, f"{way.name} {way.settings}, zone {self.zone}", small.sql(POLYNYA) + shown_tables, f"{by}: {other}", ours, theirs))
-        if fewer is not given:
+        needed = [table.only(used) for table in self.tables if table.name in used and len(table.rows) <= ROWS_SHOWN_MAX]
+        sql += "".join(f"\n  with:     {table.values(POLYNYA)}" for table in needed if table.columns)
+        self.add(Finding(what, number, f"{way.name} {way.settings}, zone {self.zone}", sql, other, ours, theirs))
+        if self.tables is not given:
             self.tables = given
             self.load(given)
 
-    def few_rows(self, query, way, still):
+    def few_rows(self, query, still):
         """Tables with the rows that the finding needs; they are loaded."""
         for table in [table for table in self.tables if any(isinstance(node, Table) and node.name == table.name for node in walk(query))]:
             def still_so(fewer):

@@ -1,6 +1,6 @@
 """What must hold of our own answers where no other engine answers.
 
-In: a random query. Out: pairs of texts that must give the same rows: a query and its partition by a predicate (p, NOT p, p IS NULL), a count of rows
+In: a random query. Out: pairs of queries that must give the same rows: a query and its partition by a predicate (p, NOT p, p IS NULL), a count of rows
 and a sum over them, and a query that names another in WITH against one that names a table of its rows.
 """
 
@@ -13,25 +13,31 @@ from fuzz.tree import Call, Cte, Derived, Expr, Item, Select, SetOperation, Star
 BOOL, BIG = KINDS["bool"], KINDS["big"]
 
 
-def partition(random, tables, large):
-    """A query without a condition, and the three that a condition makes of it."""
+def draw(random, tables, large):
+    """A query with a condition."""
     queries = Queries(random, tables, large)
     relation, scope = queries.relation(1, None)
     condition = queries.expressions.condition(scope, 2)
-    items = tuple(Item(queries.item(None, scope, scope), f"c{i + 1}") for i in range(random.choice([1, 2, 3])))
-    whole = Select(items, relation)
-    parts = [replace(whole, where=where) for where in (condition, Expr(BOOL, "(NOT {0})", (condition,)), Expr(BOOL, "({0} IS NULL)", (condition,)))]
-    return whole, SetOperation("UNION ALL", SetOperation("UNION ALL", parts[0], parts[1]), parts[2])
+    return Select(tuple(Item(queries.item(None, scope, scope), f"c{i + 1}") for i in range(random.choice([1, 2, 3]))), relation, condition)
 
 
-def counted(random, tables, large):
-    """How many rows a condition leaves, and the sum of 1 over the rows for which it holds."""
-    queries = Queries(random, tables, large)
-    relation, scope = queries.relation(1, None)
-    condition = queries.expressions.condition(scope, 2)
-    count = Call(BIG, "count", (Star(),))
-    one = Expr(BIG, "coalesce(sum(CASE WHEN {0} THEN 1 ELSE 0 END), 0)", (condition,))
-    return Select((Item(count, "c1"),), relation, condition), Select((Item(one, "c1"),), relation)
+def applies(query):
+    """Whether the rules hold for a query: it is one condition over rows."""
+    rest = (query.group, query.having, query.distinct, query.order, query.ctes) if isinstance(query, Select) else (True,)
+    return not any(rest) and query.where is not None
+
+
+def partition(query):
+    """The query without its condition, and the three that the condition makes of it."""
+    p = query.where
+    first, second, third = (replace(query, where=where) for where in (p, Expr(BOOL, "(NOT {0})", (p,)), Expr(BOOL, "({0} IS NULL)", (p,))))
+    return replace(query, where=None), SetOperation("UNION ALL", SetOperation("UNION ALL", first, second), third)
+
+
+def counted(query):
+    """How many rows the condition leaves, and the sum of 1 over the rows for which it holds."""
+    one = Expr(BIG, "coalesce(sum(CASE WHEN {0} THEN 1 ELSE 0 END), 0)", (query.where,))
+    return replace(query, items=(Item(Call(BIG, "count", (Star(),)), "c1"),)), replace(query, items=(Item(one, "c1"),), where=None)
 
 
 def named(query):
@@ -74,4 +80,4 @@ def replaced(node, old, new):
     return replace(node, **changes) if changes else node
 
 
-RULES = {"partition": partition, "count": counted}
+RULES = {"partition of a condition": partition, "count of a condition": counted}

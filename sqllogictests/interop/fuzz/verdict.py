@@ -72,6 +72,18 @@ def judge(query, ours, theirs):
     return None, None
 
 
+def differs(query, ours, other):
+    """What is wrong between two answers of ours to the same question; none if they are alike."""
+    answers = [answer for answer in (ours, other) if answer is not None]
+    if any(map(is_fault, answers)):
+        return "fault"
+    if len(answers) == 2 and ours.late != other.late:
+        return "hangs"
+    if len(answers) < 2 or any(answer.rows is None for answer in answers):
+        return "refused"
+    return None if same(ours.rows, other.rows, query) else "another answer"
+
+
 def reason(error):
     """An error without what is of one query alone."""
     text = " ".join(error.split()).split("[FlightSQL] ")[-1]
