@@ -15,6 +15,8 @@ from fuzz.tree import Column
 RELATIVE, ABSOLUTE = 1e-9, 1e-9
 # Averages of decimals have four digits more than their values (docs/types.md).
 CUT = 1e-5
+# More rows than this are not paired one by one where tolerances sort them differently.
+MATCHED_MAX = 500
 
 
 def same(left, right, query):
@@ -25,10 +27,9 @@ def same(left, right, query):
     left, right = ([tuple(comparable(value, kind) for value, kind in zip(row, kinds)) for row in rows] for rows in (left, right))
     if is_ordered(query):
         return all(same_row(a, b, kinds) for a, b in zip(left, right))
-    left, right = sorted(left, key=row_key), sorted(right, key=row_key)
-    if all(same_row(a, b, kinds) for a, b in zip(left, right)):
-        return True
-    return any(kind.approximate for kind in kinds) and len(left) <= 500 and matched(left, right, kinds)
+    key = lambda row: [value_key(value, kind) for value, kind in zip(row, kinds)]
+    left, right = sorted(left, key=key), sorted(right, key=key)
+    return all(same_row(a, b, kinds) for a, b in zip(left, right)) or len(left) <= MATCHED_MAX and matched(left, right, kinds)
 
 
 def is_ordered(query):
@@ -68,18 +69,14 @@ def comparable(value, kind):
     return value
 
 
-def row_key(row):
-    return tuple(map(value_key, row))
-
-
-def value_key(value):
+def value_key(value, kind):
+    """What rows are sorted by: approximate numbers by their first digits."""
     if isinstance(value, tuple):
-        return (4, row_key(value))
+        return (4, [value_key(item, kind) for item in value])
     if value is None or isinstance(value, bool):
         return (0, str(value))
     if isinstance(value, (int, float, decimal.Decimal)):
-        number = float(value)
-        return (1, float(f"{number:.8g}") if math.isfinite(number) else number)
+        return (1, float(f"{float(value):.8g}") if kind.approximate else value)
     return (2, str(value))
 
 
