@@ -40,13 +40,21 @@ pub(crate) fn base_state(
         config.set_extension(Arc::clone(spill));
     }
     choose_options(config.options_mut(), settings);
+    if let Some(rows) = settings.planning.batch_rows {
+        config = config.with_batch_size(rows.get());
+    }
+    let mut optimizer_rules = optimizer_rules();
+    let mut physical_optimizer_rules = physical_optimizer_rules();
+    let without = &settings.planning.without;
+    optimizer_rules.retain(|rule| !without.iter().any(|name| name == rule.name()));
+    physical_optimizer_rules.retain(|rule| !without.iter().any(|name| name == rule.name()));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime(settings, memory, spill)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
-        .with_optimizer_rules(optimizer_rules())
-        .with_physical_optimizer_rules(physical_optimizer_rules());
+        .with_optimizer_rules(optimizer_rules)
+        .with_physical_optimizer_rules(physical_optimizer_rules);
     builder.expr_planners().get_or_insert_default().splice(0..0, expr_planners());
     // Of two functions of one name, the later one is called.
     let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());

@@ -40,6 +40,9 @@ pub struct Settings {
     pub access: Option<AccessSettings>,
     /// The database of what is neither data nor table metadata.
     pub control: ControlSettings,
+    /// How plans are made, for programs that test the planner. The settings' file has no such key.
+    #[serde(skip)]
+    pub planning: PlanningSettings,
     /// How spans pass between processes, given by whoever exports them. Default: not at all.
     #[serde(skip)]
     pub trace: Option<Arc<dyn TraceContext>>,
@@ -103,6 +106,15 @@ impl ExecutionSettings {
         let chosen = self.target_partitions.filter(|partitions| *partitions > 0);
         chosen.unwrap_or_else(|| (2 * cores).min(PARTITIONS_BEYOND_CORES_MAX).max(cores))
     }
+}
+
+/// What a test may change about plans. None of it changes an answer.
+#[derive(Debug, Clone, Default)]
+pub struct PlanningSettings {
+    /// Optimiser passes that are left out, by name.
+    pub without: Vec<String>,
+    /// Rows in a batch, fewer than a session may choose. Default: those of DataFusion.
+    pub batch_rows: Option<NonZeroUsize>,
 }
 
 /// How many queries run at once, and how many wait.

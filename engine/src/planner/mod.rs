@@ -5,6 +5,7 @@ mod check_overflow;
 mod distinct_projections;
 mod frames_of_months;
 mod guarded_filter_pushdown;
+mod keep_above_aggregates;
 mod limit_repetition;
 mod one_zero;
 mod pair_zeros;
@@ -30,6 +31,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
 use self::bounded_filter_pushdown::BoundedFilterPushdown;
 use self::distinct_projections::DistinctProjections;
+use self::keep_above_aggregates::KeepAboveAggregates;
 use self::within_budget::WithinBudget;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
@@ -60,6 +62,9 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     for rule in &mut rules {
+        if rule.name() == "push_down_filter" {
+            *rule = Arc::new(KeepAboveAggregates(Arc::clone(rule)));
+        }
         // Both write the expressions of columns into conditions.
         if ["push_down_filter", "eliminate_outer_join"].contains(&rule.name()) {
             *rule = Arc::new(BoundedFilterPushdown(Arc::clone(rule)));
