@@ -19,13 +19,13 @@ use datafusion::physical_expr::expressions::Literal;
 
 /// One of DataFusion's functions, with its arguments checked.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Shift {
+pub(super) struct LeadLag {
     inner: Arc<WindowUDF>,
     /// `nth_value`; not `lead` and `lag`.
     nth: bool,
 }
 
-impl Shift {
+impl LeadLag {
     /// All of them.
     pub(super) fn all() -> [Self; 3] {
         [(lead_udwf(), false), (lag_udwf(), false), (nth_value_udwf(), true)].map(|(inner, nth)| Self { inner, nth })
@@ -48,7 +48,7 @@ fn check_default(value: Option<&ScalarValue>, column: &DataType) -> Result<()> {
     Ok(())
 }
 
-impl WindowUDFImpl for Shift {
+impl WindowUDFImpl for LeadLag {
     fn name(&self) -> &str {
         self.inner.name()
     }

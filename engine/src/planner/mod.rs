@@ -10,12 +10,15 @@ mod limit_repetition;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
+mod postgres_patterns;
 mod read_ahead;
 mod refuse_changed_subqueries;
 mod refuse_nested_extremes;
+mod session_zone;
 mod settle_frames;
 mod settle_in_lists;
 mod three_valued_in;
+mod values_of_one_type;
 pub(crate) mod wide_select;
 mod wider_type_wins;
 mod within_budget;
@@ -42,11 +45,15 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// DataFusion's analysis with ours around it.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(wider_type_wins::WiderTypeWins)];
+        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(values_of_one_type::ValuesOfOneType)];
+    rules.push(Arc::new(wider_type_wins::WiderTypeWins));
+    rules.push(Arc::new(postgres_patterns::PostgresPatterns));
     // Offsets are texts until DataFusion gives them types.
     rules.push(Arc::new(settle_frames::SettleFrames));
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(limit_repetition::LimitRepetition));
+    // Every conversion is a cast now.
+    rules.push(Arc::new(session_zone::SessionZone));
     // These need operands of one type.
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
     rules.push(Arc::new(check_overflow::CheckOverflow));
