@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::note::Note;
 use super::record::{Change, Record};
+use crate::Result;
 use crate::storage::{Storage, is_refusal};
-use crate::{Error, Result};
 
 /// Where notes are, in the warehouse.
 const FOLDER: &str = "_polynya/changes";
