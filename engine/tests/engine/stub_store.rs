@@ -158,10 +158,12 @@ impl State {
             // Several at once.
             "POST" => {
                 let listed = String::from_utf8_lossy(&body).into_owned();
+                let mut deleted = String::new();
                 for key in listed.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()) {
                     objects.remove(key);
+                    deleted += &format!("<Deleted><Key>{key}</Key></Deleted>");
                 }
-                answer("200 OK", "", b"<DeleteResult></DeleteResult>")
+                answer("200 OK", "", format!("<DeleteResult>{deleted}</DeleteResult>").as_bytes())
             }
             "DELETE" => {
                 objects.remove(&asked.key);
