@@ -42,7 +42,7 @@ pub(super) fn check_streams(values: &[u8], count: Option<usize>, chunk: &ColumnC
         _ => return Ok(()),
     };
     let expected = count.map(|count| count.saturating_mul(width));
-    if width > 0 && (values.len() % width != 0 || expected.is_some_and(|expected| expected != values.len())) {
+    if width > 0 && (!values.len().is_multiple_of(width) || expected.is_some_and(|expected| expected != values.len())) {
         let of = count.map_or(String::new(), |count| format!("{count} "));
         return Err(format!("a page of {of}values of {width} bytes in streams has {} bytes of them", values.len()));
     }

@@ -15,8 +15,8 @@ pub(super) struct Pairs {
 
 impl Pairs {
     /// One pair.
+    #[expect(clippy::eq_op, reason = "the distance of infinity from itself is not a number")]
     pub(super) fn one(y: f64, x: f64) -> Self {
-        // The distance of infinity from itself is not a number.
         let (dx, dy) = (x - x, y - y);
         Self { count: 1, mean_x: x, mean_y: y, xx: dx, yy: dy, xy: dx * dy }
     }

@@ -87,8 +87,8 @@ pub(super) struct Spread {
 impl Statistic for Spread {
     type Summary = Moments;
 
+    #[expect(clippy::eq_op, reason = "the distance of infinity from itself is not a number")]
     fn rows(self, values: &[ArrayRef], mut take: impl FnMut(Moments)) -> Result<()> {
-        // The distance of infinity from itself is not a number.
         numbers(values, |mean| take(Moments { count: 1, mean, squares: mean - mean }));
         Ok(())
     }
