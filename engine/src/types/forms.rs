@@ -74,6 +74,18 @@ pub(crate) fn holds_floats(data_type: &DataType) -> bool {
     }
 }
 
+/// Whether values may come from a file with something below their NULLs: of a field that is NOT NULL, a decoder gives some value also
+/// where the struct around it is NULL.
+pub(crate) fn may_hide(is_nullable: bool, data_type: &DataType) -> bool {
+    let hides = |field: &FieldRef| may_hide(field.is_nullable(), field.data_type());
+    match data_type {
+        DataType::Struct(fields) => fields.iter().any(|field| (is_nullable && !field.is_nullable()) || hides(field)),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => hides(field),
+        DataType::Map(entries, _) => hides(entries),
+        _ => false,
+    }
+}
+
 /// The same values with others in the place of floating-point numbers; none if they stay.
 fn of_floats(array: &ArrayRef, change: fn(&ArrayRef) -> Option<ArrayRef>) -> Result<Option<ArrayRef>> {
     match array.data_type() {
