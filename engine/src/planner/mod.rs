@@ -16,6 +16,7 @@ mod three_valued_in;
 pub(crate) mod wide_select;
 mod wider_type_wins;
 mod within_budget;
+mod wrong_keys;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use self::bounded_filter_pushdown::BoundedFilterPushdown;
 use self::distinct_projections::DistinctProjections;
 use self::within_budget::WithinBudget;
+use self::wrong_keys::WithoutWrongKeys;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
@@ -59,7 +61,9 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         if ["push_down_filter", "eliminate_outer_join"].contains(&rule.name()) {
             *rule = Arc::new(BoundedFilterPushdown(Arc::clone(rule)));
         } else if rule.name() == "optimize_projections" {
-            *rule = Arc::new(DistinctProjections(Arc::clone(rule)));
+            *rule = Arc::new(DistinctProjections(Arc::new(WithoutWrongKeys(Arc::clone(rule)))));
+        } else if ["eliminate_duplicated_expr", "replace_distinct_aggregate", "eliminate_join"].contains(&rule.name()) {
+            *rule = Arc::new(WithoutWrongKeys(Arc::clone(rule)));
         }
     }
     rules.push(Arc::new(pair_zeros::PairZeros));
