@@ -9,6 +9,7 @@ mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
 mod read_ahead;
+mod recursive_fields;
 mod refuse_changed_subqueries;
 mod refuse_nested_extremes;
 mod settle_in_lists;
@@ -68,6 +69,7 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     }
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZeroInSortedJoins));
+    rules.push(Arc::new(recursive_fields::RecursiveFields));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
 
