@@ -17,6 +17,7 @@
 
 mod clauses;
 mod function_names;
+mod negated_arguments;
 mod rows;
 mod similar_to;
 
@@ -68,6 +69,7 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        negated_arguments::subtract(factor);
         done(clauses::of_table(factor))
     }
 

@@ -66,6 +66,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-fn call(operation: Operation, args: Vec<Expr>) -> Expr {
+/// The checked operation on operands of one type.
+pub(super) fn call(operation: Operation, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(CheckedArithmetic::function(operation), args))
 }

@@ -1,6 +1,7 @@
 //! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
 
 mod bounded_filter_pushdown;
+mod check_constants;
 mod check_overflow;
 mod distinct_projections;
 mod guarded_filter_pushdown;
@@ -35,7 +36,11 @@ use self::wrong_keys::WithoutWrongKeys;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(within_budget::CheckBudget), Arc::new(plan_date_intervals::PlanDateIntervals)]
+    vec![
+        Arc::new(within_budget::CheckBudget),
+        Arc::new(plan_date_intervals::PlanDateIntervals),
+        Arc::new(check_constants::CheckConstants),
+    ]
 }
 
 /// DataFusion's analysis with ours around it.
