@@ -122,8 +122,13 @@ impl VisitorMut for Translator {
             Expr::BinaryOp { .. }
             | Expr::IsDistinctFrom(..)
             | Expr::IsNotDistinctFrom(..)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
             | Expr::InList { .. }
             | Expr::Between { .. } => return done(rows::by_columns(expr)),
+            Expr::InSubquery { expr: row, .. } if rows::is_row(row) => {
+                return refuse("IN of a row and a subquery; use EXISTS with an equation of each column");
+            }
             Expr::Function(function) => return done(clauses::of_function(function)),
             Expr::Collate { .. } => return refuse("COLLATE; texts are compared by their code points"),
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
