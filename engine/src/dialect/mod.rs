@@ -10,6 +10,7 @@
 //! * `INTERSECT ALL`, `EXCEPT ALL`, `FULL` and `RIGHT JOIN … USING`, and windows that build on others are refused for the same
 //!   reason;
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
+//! * a column of `JOIN … USING` is named with its relation in WHERE, where DataFusion takes it for ambiguous;
 //! * grouping sets within others, positions in them and `GROUP BY ()` are the grouping sets that they stand for;
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
 //! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
@@ -22,6 +23,7 @@ mod grouping_sets;
 mod negated_arguments;
 mod rows;
 mod similar_to;
+mod using_columns;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -88,6 +90,7 @@ impl VisitorMut for Translator {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         done(clauses::of_select(select))?;
         done(grouping_sets::spell_out(select))?;
+        using_columns::qualify(select);
         name_repeated_items(&mut select.projection);
         ControlFlow::Continue(())
     }
