@@ -3,6 +3,7 @@
 mod bounded_filter_pushdown;
 mod check_constants;
 mod check_overflow;
+pub(crate) mod correlated;
 mod distinct_projections;
 mod guarded_filter_pushdown;
 mod limit_repetition;
@@ -11,7 +12,6 @@ mod pair_zeros;
 mod plan_date_intervals;
 mod read_ahead;
 mod recursive_fields;
-mod refuse_changed_subqueries;
 mod refuse_nested_extremes;
 mod settle_in_lists;
 mod three_valued_in;
@@ -52,9 +52,10 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     // These need operands of one type.
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
+    // The passes behind it see to the joins and aggregates that it makes, too.
+    rules.push(Arc::new(correlated::Correlated));
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZero));
-    rules.push(Arc::new(refuse_changed_subqueries::RefuseChangedSubqueries));
     rules.push(Arc::new(three_valued_in::ThreeValuedIn));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
