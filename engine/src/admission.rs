@@ -4,7 +4,7 @@
 //! slot that comes free goes to the tenants in turn (round robin), within a tenant to the one that came first. What reads
 //! no table (SHOW, `system.queries`, constants) never waits.
 //!
-//! A query that ran out of memory beside others asks for more slots, so that fewer run beside it: half of all, then all.
+//! A query that ran out of memory beside others asks for more slots, so that half as many run beside it, and in the end none.
 //! It gives back its own first, so that two of them never wait for each other.
 
 use std::collections::VecDeque;
@@ -16,9 +16,6 @@ use tokio::sync::oneshot;
 
 use crate::settings::AdmissionSettings;
 use crate::{Error, Result};
-
-/// How long a query that needs more slots keeps the others from running.
-const AGAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug)]
@@ -56,13 +53,8 @@ pub(crate) struct Slots {
 impl Slots {
     /// How many to ask for after these were too few: `None` if nothing else runs.
     pub(crate) fn more(&self) -> Option<usize> {
-        let all = self.admission.slots;
-        let is_alone = self.admission.state.lock().taken == self.number;
-        match self.number {
-            number if is_alone || number >= all => None,
-            number if number < all / 2 => Some(all / 2),
-            _ => Some(all),
-        }
+        let others = self.admission.state.lock().taken - self.number;
+        (others > 0).then(|| (self.admission.slots - others / 2).max(self.number + 1))
     }
 }
 
@@ -127,15 +119,14 @@ impl Admission {
         self.wait(waiting, Duration::from_secs(self.settings.queue_timeout_s)).await
     }
 
-    /// Waits for so many slots, before others of the tenant: the query has waited and run already. Nobody overtakes it, so
-    /// it does not wait for long: a result that nobody reads on may keep its slot.
+    /// Waits for so many slots, before others of the tenant: the query has waited and run already. Nobody overtakes it.
     ///
     /// # Errors
     /// When they did not come free in time.
     pub(crate) async fn admit_again(self: &Arc<Self>, tenant: &str, slots: usize) -> Result<Slots> {
         let waiting = self.enqueue(&mut self.state.lock(), tenant, slots, End::Front);
         self.fill();
-        self.wait(waiting, AGAIN_TIMEOUT).await
+        self.wait(waiting, Duration::from_secs(self.settings.queue_timeout_s)).await
     }
 
     fn enqueue<'a>(self: &'a Arc<Self>, state: &mut State, tenant: &'a str, slots: usize, end: End) -> Waiting<'a> {
@@ -309,11 +300,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn half_as_many_run_beside_who_needs_more_each_time() {
+        let admission = admission(16, 100);
+        let mut others: Vec<Slots> = Vec::new();
+        for _ in 0..8 {
+            others.push(admission.admit("a", || {}).await.unwrap());
+        }
+        let mut asked = Vec::new();
+        let mut own = others.pop().unwrap();
+        while let Some(more) = own.more() {
+            asked.push(more);
+            drop(own);
+            others.truncate(16 - more);
+            own = admission.admit_again("a", more).await.unwrap();
+        }
+        assert_eq!((asked, others.len()), (vec![13, 15, 16], 0));
+    }
+
+    #[tokio::test]
     async fn who_needs_more_waits_for_it_and_is_not_overtaken() {
         let admission = admission(4, 100);
         let first = admission.admit("a", || {}).await.unwrap();
         let second = admission.admit("a", || {}).await.unwrap();
-        assert_eq!((first.more(), first.number), (Some(2), 1));
+        assert_eq!((first.more(), first.number), (Some(4), 1));
         drop(first);
         let half = admission.admit_again("a", 2).await.unwrap();
         assert_eq!(half.more(), Some(4));

@@ -40,18 +40,27 @@ pub(crate) fn base_state(
         config.set_extension(Arc::clone(spill));
     }
     choose_options(config.options_mut(), settings);
+    if let Some(rows) = settings.planning.batch_rows {
+        config = config.with_batch_size(rows.get());
+    }
+    let mut optimizer_rules = optimizer_rules();
+    let mut physical_optimizer_rules = physical_optimizer_rules();
+    let without = &settings.planning.without;
+    optimizer_rules.retain(|rule| !without.iter().any(|name| name == rule.name()));
+    physical_optimizer_rules.retain(|rule| !without.iter().any(|name| name == rule.name()));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime(settings, memory, spill)?)
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
-        .with_optimizer_rules(optimizer_rules())
-        .with_physical_optimizer_rules(physical_optimizer_rules());
+        .with_optimizer_rules(optimizer_rules)
+        .with_physical_optimizer_rules(physical_optimizer_rules);
     builder.expr_planners().get_or_insert_default().splice(0..0, expr_planners());
     // Of two functions of one name, the later one is called.
     let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());
     builder.scalar_functions().get_or_insert_default().extend(scalar_functions);
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
+    builder.window_functions().get_or_insert_default().extend(functions::window_functions());
     Ok(builder.build())
 }
 
@@ -66,6 +75,9 @@ fn choose_options(options: &mut ConfigOptions, settings: &Settings) {
     options.execution.parquet.pushdown_filters = false;
     // DataFusion 55.2: the filter that several min() and max() share drops rows that one of them needs.
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // DataFusion 55.2: of windows over each other, only the widest frame is counted when LIMIT is told to the sort below, and `lead` with
+    // IGNORE NULLS as if there were none.
+    options.optimizer.enable_window_limits = false;
     // The smaller side of a join is given whole to all partitions of the other up to this size. That makes one hash table on
     // one core, and saves hashing and moving the larger side, on workers through their connections.
     options.optimizer.hash_join_single_partition_threshold = WHOLE_BUILD_SIDE_BYTES_MAX;

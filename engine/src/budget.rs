@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use tokio::sync::Notify;
 
 use crate::{Error, Result, allocations};
 
@@ -24,18 +25,33 @@ thread_local! {
 
 /// Tells a thread that plans that nobody waits for it any more. Dropped, it does.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Arc<AtomicBool>);
+pub(crate) struct Waiting(Arc<GivenUp>);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.is_so.store(true, Ordering::Relaxed);
+        self.0.told.notify_one();
+    }
+}
+
+/// Whether nobody waits any more.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    is_so: AtomicBool,
+    told: Notify,
+}
+
+impl GivenUp {
+    /// Ends when nobody waits any more. For one listener.
+    pub(crate) async fn told(&self) {
+        self.told.notified().await;
     }
 }
 
 /// The budget of what is planned next.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    given_up: Arc<AtomicBool>,
+    given_up: Arc<GivenUp>,
     pool: Arc<dyn MemoryPool>,
 }
 
@@ -43,6 +59,11 @@ impl Budget {
     /// A budget in this pool, for as long as somebody waits.
     pub(crate) fn new(pool: &Arc<dyn MemoryPool>, waiting: &Waiting) -> Self {
         Self { given_up: Arc::clone(&waiting.0), pool: Arc::clone(pool) }
+    }
+
+    /// Whether nobody waits for what is planned.
+    pub(crate) fn given_up(&self) -> Arc<GivenUp> {
+        Arc::clone(&self.given_up)
     }
 
     /// Runs work on this thread within the budget. What it still holds afterwards stays reserved until the reservation is dropped.
@@ -77,7 +98,7 @@ impl Drop for Restore {
 /// What has been spent on this thread.
 #[derive(Debug)]
 struct Spent {
-    given_up: Arc<AtomicBool>,
+    given_up: Arc<GivenUp>,
     reservation: MemoryReservation,
     before: isize,
 }
@@ -89,7 +110,7 @@ impl Spent {
 
     /// Reserves what is held, and so many bytes that will be.
     fn reserve(&self, expected: usize) -> Result<()> {
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.given_up.is_so.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
         let (wanted, reserved) = (self.held().saturating_add(expected), self.reservation.size());

@@ -474,7 +474,7 @@ fn data_caches(settings: &Settings, memory: &MemoryBudget) -> Result<DataCaches>
     let gap_bytes = cache.gap_bytes.map(|bytes| bytes.as_u64());
     let stores = Stores::new(settings.prices.prices()?.get_usd, gap_bytes, cache.concurrent_requests.get());
     Ok(DataCaches {
-        footers: FooterCache::new(cache.metadata_bytes.as_u64() / 4),
+        footers: FooterCache::new(cache.metadata_bytes.as_u64() / 4, memory),
         pages: Pages {
             cache: PageCache::new(
                 DecodedTier::new(cache.decoded_limit_bytes()),

@@ -6,6 +6,7 @@
 //! the memory: it waits until fewer of them run.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -103,8 +104,11 @@ struct Place {
     admission: Arc<Admission>,
 }
 
+/// A result whose client takes no rows for so long gives its slots to others.
+const IDLE_SLOT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Runs a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes. Its
-/// slots are free when the last batch was taken up, or the stream is dropped.
+/// slots are free when the last batch was taken up, or the stream is dropped, or nobody takes its batches.
 fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option<Slots>) -> SendableRecordBatchStream {
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
@@ -113,10 +117,19 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
         // The plan lives as long as its batches.
         let _memory = memory;
         let run = async {
-            let (mut running, _slots) = place.start(planned, &query, slots).await?;
+            let (mut running, mut slots) = place.start(planned, &query, slots).await?;
             while let Some(batch) = running.next().await {
                 let _wait = query.io().waits.enter("the client to take rows");
-                if batches.send(batch).await.is_err() {
+                let mut sent = pin!(batches.send(batch));
+                let is_taken = match tokio::time::timeout(IDLE_SLOT_TIMEOUT, &mut sent).await {
+                    Ok(sent) => sent,
+                    Err(_) => {
+                        // Others run while nobody reads on.
+                        drop(slots.take());
+                        sent.await
+                    }
+                };
+                if is_taken.is_err() {
                     break;
                 }
             }

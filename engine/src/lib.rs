@@ -74,7 +74,7 @@ pub use scan::{IcebergSource, ScanCodec};
 pub use session::Session;
 pub use settings::{
     AccessSettings, AdmissionSettings, CacheSettings, ControlSettings, ExecutionSettings, MemorySettings,
-    PriceSettings, RoleSettings, Settings, UserSettings, WorkerSettings,
+    PlanningSettings, PriceSettings, RoleSettings, Settings, UserSettings, WorkerSettings,
 };
 pub use trace::TraceContext;
 pub use wire_options::{WireCompression, WireOptions};

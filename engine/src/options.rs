@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use datafusion::common::DataFusionError;
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 
+use crate::Session;
+use crate::functions::Zone;
 use crate::io::{CacheMode, IoLimits};
 use crate::wire_options::WireOptions;
 
@@ -19,6 +21,51 @@ pub(crate) struct PolynyaOptions {
     /// How long a statement may take, rows given included.
     pub(crate) statement_timeout: Option<Duration>,
     pub(crate) wire: WireOptions,
+    pub(crate) time_zone: TimeZone,
+}
+
+/// A session's time zone: what it is called, and what it is.
+#[derive(Debug, Clone)]
+pub(crate) struct TimeZone {
+    pub(crate) name: String,
+    pub(crate) zone: Zone,
+}
+
+impl Default for TimeZone {
+    fn default() -> Self {
+        Self { name: "UTC".to_owned(), zone: Zone::UTC }
+    }
+}
+
+/// What clients call the time zone. DataFusion's own setting of that name stays UTC, so that no type of a plan has another zone: see
+/// `planner::session_zone`.
+pub(crate) const TIME_ZONE: &str = "datafusion.execution.time_zone";
+
+/// Sets one of a session's settings.
+///
+/// # Errors
+/// If there is none of that name, or it cannot have this value.
+pub(crate) fn set_for_session(options: &mut ConfigOptions, name: &str, value: &str) -> datafusion::common::Result<()> {
+    if name != TIME_ZONE {
+        return options.set(name, value);
+    }
+    let time_zone = TimeZone { name: value.trim().to_owned(), zone: Zone::of_session(value)? };
+    match options.extensions.get_mut::<PolynyaOptions>() {
+        Some(ours) => ours.time_zone = time_zone,
+        None => options.extensions.insert(PolynyaOptions { time_zone, ..PolynyaOptions::default() }),
+    }
+    Ok(())
+}
+
+/// The time zone of a session with these options.
+pub(crate) fn zone_of(options: &ConfigOptions) -> Zone {
+    options.extensions.get::<PolynyaOptions>().map_or(Zone::UTC, |ours| ours.time_zone.zone)
+}
+
+/// The time zone that a session has chosen.
+pub(crate) fn zone_of_session(session: &Session) -> Zone {
+    // What is no zone has been refused when it was set.
+    session.settings().get(TIME_ZONE).and_then(|name| Zone::of_session(name).ok()).unwrap_or(Zone::UTC)
 }
 
 /// Where a query runs.

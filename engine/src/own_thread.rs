@@ -11,11 +11,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{MemoryPool, MemoryReservation};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use crate::budget::{Budget, Waiting};
 use crate::{Error, Result};
+
+/// Statements that are planned at once; more wait for their turn. The threads are those of the runtime's pool, 512 of them, and whoever
+/// plans may wait for what only another thread of that pool does: manifests are decoded there, disks read, names resolved.
+static PLACES: Semaphore = Semaphore::const_new(256);
 
 /// Stack that planning has at least, in bytes. Pages that are never touched cost nothing.
 const STACK_BYTES: usize = 64 << 20;
@@ -24,22 +31,39 @@ const STACK_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// Those of the work, and if the server shuts down. A panic goes on in the caller.
-pub(crate) async fn on_own_thread<T: Send + 'static>(
-    pool: &Arc<dyn MemoryPool>,
+pub(crate) fn on_own_thread<'a, T: Send + 'static>(
+    pool: &'a Arc<dyn MemoryPool>,
     work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<(T, MemoryReservation)> {
-    let waiting = Waiting::default();
-    let budget = Budget::new(pool, &waiting);
-    let (runtime, work) = (Handle::current(), work.in_current_span());
-    let done = tokio::task::spawn_blocking(move || budget.within(|| with_stack(|| runtime.block_on(work))));
-    match done.await {
-        Ok((Ok(done), reservation)) => Ok((done, reservation)),
-        Ok((Err(error), _)) => Err(error),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Error::Internal(error.to_string())),
-        },
+) -> BoxFuture<'a, Result<(T, MemoryReservation)>> {
+    // What is planned is a deep type already.
+    let work = work.boxed();
+    async move {
+        let waiting = Waiting::default();
+        let budget = Budget::new(pool, &waiting);
+        let place = PLACES.acquire().await.map_err(|closed| Error::Internal(closed.to_string()))?;
+        let (runtime, given_up) = (Handle::current(), budget.given_up());
+        let work = async move {
+            tokio::select! {
+                biased;
+                done = work => done,
+                () = given_up.told() => Err(Error::Cancelled),
+            }
+        };
+        let work = work.in_current_span();
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            budget.within(|| with_stack(|| runtime.block_on(work)))
+        });
+        match done.await {
+            Ok((Ok(done), reservation)) => Ok((done, reservation)),
+            Ok((Err(error), _)) => Err(error),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(Error::Internal(error.to_string())),
+            },
+        }
     }
+    .boxed()
 }
 
 /// Calls something that recurses, with room for it on the stack.
@@ -103,6 +127,31 @@ mod tests {
         });
         tokio::time::timeout(Duration::from_millis(50), endless).await.unwrap_err();
         tokio::time::timeout(Duration::from_secs(20), has_ended).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn many_at_once_leave_room_for_what_they_wait_for() {
+        let pool = pool();
+        let plannings = (0..600).map(|_| {
+            on_own_thread(&pool, async {
+                let decoded = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
+                decoded.await.map_err(|error| Error::Internal(error.to_string()))
+            })
+        });
+        let all = tokio::time::timeout(Duration::from_secs(60), futures::future::try_join_all(plannings));
+        assert_eq!(all.await.unwrap().unwrap().len(), 600);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_others_ends_when_it_is_given_up() {
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        let pool = pool();
+        let endless = on_own_thread(&pool, async move {
+            let _held = held;
+            std::future::pending::<Result<()>>().await
+        });
+        tokio::time::timeout(Duration::from_millis(50), endless).await.unwrap_err();
+        tokio::time::timeout(Duration::from_secs(20), dropped).await.unwrap().unwrap_err();
     }
 
     #[tokio::test]

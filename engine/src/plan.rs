@@ -25,7 +25,7 @@ use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 use crate::cluster::{SessionSettings, scalar_subqueries_have_one_row};
 use crate::execute::within;
 use crate::names::TableName;
-use crate::options::PolynyaOptions;
+use crate::options::{PolynyaOptions, set_for_session};
 use crate::own_thread::on_own_thread;
 use crate::pin::PinnedTables;
 use crate::planner::wide_select;
@@ -153,7 +153,7 @@ impl Engine {
     pub(crate) fn session_config(&self, session: &Session) -> Result<SessionConfig> {
         let mut config = self.base_state().config().clone();
         for (name, value) in session.settings() {
-            config.options_mut().set(&name, &value)?;
+            set_for_session(config.options_mut(), &name, &value)?;
         }
         Ok(config.with_extension(Arc::new(SessionSettings(session.settings()))))
     }

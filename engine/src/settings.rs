@@ -40,6 +40,9 @@ pub struct Settings {
     pub access: Option<AccessSettings>,
     /// The database of what is neither data nor table metadata.
     pub control: ControlSettings,
+    /// How plans are made, for programs that test the planner. The settings' file has no such key.
+    #[serde(skip)]
+    pub planning: PlanningSettings,
     /// How spans pass between processes, given by whoever exports them. Default: not at all.
     #[serde(skip)]
     pub trace: Option<Arc<dyn TraceContext>>,
@@ -105,11 +108,21 @@ impl ExecutionSettings {
     }
 }
 
+/// What a test may change about plans. None of it changes an answer.
+#[derive(Debug, Clone, Default)]
+pub struct PlanningSettings {
+    /// Optimiser passes that are left out, by name.
+    pub without: Vec<String>,
+    /// Rows in a batch, fewer than a session may choose. Default: those of DataFusion.
+    pub batch_rows: Option<NonZeroUsize>,
+}
+
 /// How many queries run at once, and how many wait.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmissionSettings {
-    /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running.
+    /// Queries that read tables at the same time; more wait. A result that is not fetched to its end counts as running,
+    /// until its client has taken no rows for 30 seconds.
     /// Default: eight for each core, at least 16.
     pub max_running: NonZeroUsize,
     /// Memory that each running query reserves of `memory.limit`, in bytes; those for which none is left wait. A query may

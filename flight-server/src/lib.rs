@@ -3,6 +3,9 @@
 //! In: SQL and bulk data over Arrow Flight SQL. Out: calls of [`polynya_engine::Engine`], and its answers as streams.
 //! The library exists so that tests, the demo and the shell can run a server in their own process ([`Server::bind`]).
 
+// The futures of a query are states within states; the release profile looks through all of them.
+#![recursion_limit = "256"]
+
 mod activity;
 mod auth;
 pub mod cli;

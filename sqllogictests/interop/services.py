@@ -1,6 +1,7 @@
 """Starts and stops what the tests talk to: SeaweedFS, PostgreSQL, and Polynya servers, all on free ports of the loopback.
 
-Programs come from the environment that `cargo xtask test` sets: POLYNYA_TEST_WEED, POLYNYA_TEST_PG_BIN, POLYNYA_BIN, POLYNYA_BENCH_BIN.
+Programs come from the environment that `cargo xtask test` sets: POLYNYA_TEST_WEED, POLYNYA_TEST_PG_BIN, POLYNYA_BIN, POLYNYA_BENCH_BIN,
+POLYNYA_EMBEDDED_BIN.
 """
 
 import contextlib

@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | hostile | soak | wire | interrupt | services`.
+//! Developer commands: `cargo xtask test | lint | tidy | deny | slt | bench | chaos | elastic | hostile | soak | wire | interrupt | fuzz-sql |
+//! services`.
 //!
 //! In: a command line. Out: the exit code that CI reads. Each command is a list of steps; what a step needs from outside (a Python
 //! environment, SeaweedFS, PostgreSQL) is installed by [`install`] at pinned versions, never by hand.
@@ -102,6 +103,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Compare the answers to random queries with those of PostgreSQL and DuckDB, and with ours in other ways: on workers, with little
+    /// memory, without optimiser passes (release profile), with the arguments that follow; --help lists them.
+    #[command(disable_help_flag = true)]
+    FuzzSql {
+        /// Arguments for the harness.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Start SeaweedFS (S3 and the Iceberg REST catalog) and PostgreSQL for work by hand, until Ctrl-C.
     Services,
 }
@@ -121,6 +130,7 @@ fn main() -> ExitCode {
         Task::Soak { arguments } => test::soak(&arguments),
         Task::Wire { arguments } => test::wire(&arguments),
         Task::Interrupt { arguments } => test::interrupt(&arguments),
+        Task::FuzzSql { arguments } => test::fuzz_sql(&arguments),
         Task::Services => services::run(),
     };
     match outcome {

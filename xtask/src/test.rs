@@ -106,7 +106,8 @@ fn interop(programs: &Programs) -> Command {
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "sqllogictests/interop"])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("POLYNYA_BIN", binary("polynya"))
-        .env("POLYNYA_BENCH_BIN", binary("polynya-bench"));
+        .env("POLYNYA_BENCH_BIN", binary("polynya-bench"))
+        .env("POLYNYA_EMBEDDED_BIN", binary("examples/embedded"));
     command
 }
 
@@ -162,11 +163,16 @@ pub(crate) fn interrupt(arguments: &[String]) -> Result<()> {
     harness("interrupted.py", arguments)
 }
 
+/// `cargo xtask fuzz-sql`.
+pub(crate) fn fuzz_sql(arguments: &[String]) -> Result<()> {
+    harness("fuzz_sql.py", arguments)
+}
+
 /// Runs a script beside the interop tests on programs of the release profile.
 fn harness(script: &str, arguments: &[String]) -> Result<()> {
     let programs = install::programs()?;
-    let packages = ["--package", "polynya-flight-server", "--package", "polynya-bench"];
-    let built = cargo().args(["build", "--release"]).args(packages).status()?;
+    let packages = ["polynya-flight-server", "polynya-bench", "polynya-sqllogictests"].map(|name| ["--package", name]);
+    let built = cargo().args(["build", "--release", "--bins", "--examples"]).args(packages.as_flattened()).status()?;
     anyhow::ensure!(built.success(), "the programs could not be built");
     let binary = |name: &str| target_dir().join("release").join(name);
     let mut command = Command::new(&programs.python);
@@ -176,7 +182,8 @@ fn harness(script: &str, arguments: &[String]) -> Result<()> {
         .args(arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("POLYNYA_BIN", binary("polynya"))
-        .env("POLYNYA_BENCH_BIN", binary("polynya-bench"));
+        .env("POLYNYA_BENCH_BIN", binary("polynya-bench"))
+        .env("POLYNYA_EMBEDDED_BIN", binary("examples/embedded"));
     let status = command.status()?;
     if !status.success() {
         bail!("{script} found what must not be");

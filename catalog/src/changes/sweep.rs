@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use iceberg::{NamespaceIdent, TableIdent};
 use uuid::Uuid;
 
-use super::log::{ChangeLog, LEASE};
+use super::log::{ChangeLog, Own};
+use super::note::{LEASE, parse, place};
 use super::record::{CREATED_FOR, Change, Creates, Phase, Record};
 use super::strays::{Strays, UNFINISHED_MAX};
 use crate::metadata_cache::{MetadataCache, Room, read_table_metadata};
@@ -30,10 +31,16 @@ pub struct Swept {
 /// # Errors
 /// If the notes cannot be listed. What cannot be finished now counts as waiting.
 pub async fn sweep(catalog: &dyn Catalog, cache: &Arc<MetadataCache>) -> Result<Swept> {
-    let Some(log) = catalog.change_log().await? else { return Ok(Swept::default()) };
+    match catalog.change_log().await? {
+        Some(log) => sweep_log(catalog, cache, &log).await,
+        None => Ok(Swept::default()),
+    }
+}
+
+pub(super) async fn sweep_log(catalog: &dyn Catalog, cache: &Arc<MetadataCache>, log: &ChangeLog) -> Result<Swept> {
     let mut swept = Swept::default();
     for listed in log.storage.list_all(&log.folder).await? {
-        let sweep = Sweep { catalog, cache, log: &log };
+        let sweep = Sweep { catalog, cache, log };
         match sweep.look_at(&listed).await {
             Ok(Some(true)) => swept.finished += 1,
             Ok(Some(false)) => swept.waiting += 1,
@@ -65,14 +72,20 @@ impl Sweep<'_> {
                 false => Ok(Some(false)),
             };
         }
-        let bytes = match self.log.storage.read(location).await {
-            Err(Error::FileNotFound { .. }) => return Ok(None),
-            read => read?,
-        };
-        let Some(record) = Record::decode(&bytes).filter(|record| record.catalog == self.log.catalog) else {
+        let Some((stem, phase)) = parse(location) else { return Ok(None) };
+        let Some(record) = self.read(location).await?.filter(|record| record.catalog == self.log.catalog) else {
             return Ok(None);
         };
-        if self.is_under_way(location, &record, silent) {
+        let is_own = record.log_id == self.log.id;
+        match is_own.then(|| self.log.own(stem)) {
+            Some(Own::UnderWay) => return Ok(Some(false)),
+            Some(Own::Ended) => return self.delete(stem).await.map(|()| None),
+            Some(Own::LetGo) => {}
+            None if record.process.lives().unwrap_or(silent < LEASE) => return Ok(Some(false)),
+            None => {}
+        }
+        // Not before: who lived until a moment ago may have said until then that it asks the catalog. That is looked at by itself.
+        if phase == Phase::Writing && self.log.storage.exists(&place(stem, Phase::Committing)).await? {
             return Ok(Some(false));
         }
         let is_finished = match &record.change {
@@ -83,25 +96,38 @@ impl Sweep<'_> {
         };
         if is_finished {
             tracing::info!(query_id = record.query_id, change = ?record.change, "a change that was left in the middle is cleared up");
-            self.log.storage.delete(location).await?;
+            self.delete(stem).await?;
+            if is_own {
+                self.log.forget(stem);
+            }
         }
         Ok(Some(is_finished))
     }
 
-    fn is_under_way(&self, location: &str, record: &Record, silent: Duration) -> bool {
-        match record.log_id == self.log.id {
-            true => self.log.is_active(location),
-            false => record.process.lives().unwrap_or(silent < LEASE),
+    /// A note; none if it is gone, or of another form.
+    async fn read(&self, location: &str) -> Result<Option<Record>> {
+        match self.log.storage.read(location).await {
+            Err(Error::FileNotFound { .. }) => Ok(None),
+            read => Ok(Record::decode(&read?)),
         }
+    }
+
+    /// Deletes a note: the object that tells more is there until the other is gone.
+    async fn delete(&self, stem: &str) -> Result<()> {
+        self.log.storage.delete(&place(stem, Phase::Writing)).await?;
+        self.log.storage.delete(&place(stem, Phase::Committing)).await
     }
 
     async fn finish_write(&self, record: &Record, silent: Duration) -> Result<bool> {
         let Change::Write { table: ident, uuid, folders, change_id, snapshot_id, creates } = &record.change else {
             return Ok(true);
         };
-        let may_be_committed = record.phase == Phase::Committing;
-        let found = self.find(ident, *uuid, *change_id, *creates, may_be_committed).await?;
+        // A new table that the catalog was not asked for is nowhere; one that was there may have another name by now.
+        let everywhere = record.phase == Phase::Committing || *creates == Creates::Nothing;
+        let found = self.find(ident, *uuid, *change_id, *creates, everywhere).await?;
         let is_committed = found.as_ref().is_some_and(|table| table.metadata.snapshot_by_id(*snapshot_id).is_some());
+        // What the table shows counts more than the note, which a late request may have brought back.
+        let may_be_committed = record.phase == Phase::Committing || is_committed;
         if may_be_committed && !is_committed && silent < self.log.settles_after {
             return Ok(false);
         }
@@ -127,7 +153,8 @@ impl Sweep<'_> {
             may_have_metadata: may_be_committed,
             created_uuid: (*creates == Creates::WithCommit && found.is_none()).then_some(*uuid),
         };
-        let reached = found.as_ref().filter(|_| may_be_committed).map(|table| (table, self.cache));
+        // Whatever the note says, nothing is deleted that the table reaches.
+        let reached = found.as_ref().map(|table| (table, self.cache));
         let Some(deleted) = strays.delete(reached).await? else { return Ok(false) };
         if deleted > 0 {
             tracing::info!(table = %ident, %change_id, files = deleted, "files of a change that was never committed are deleted");
@@ -188,20 +215,24 @@ impl Sweep<'_> {
         while let Some(namespace) = namespaces.pop() {
             namespaces.extend(self.catalog.list_namespaces(Some(&namespace)).await?);
             for other in self.catalog.list_tables(&namespace).await? {
-                if let Some(table) = self.load(&other).await?.filter(is_it) {
-                    return Ok(Some(table));
+                let table = match self.load(&other).await {
+                    // Any lake has tables that cannot be read; that the one which is looked for was renamed, too, is left out of account.
+                    Err(Error::FileNotFound { .. } | Error::Malformed { .. } | Error::Unsupported { .. }) => None,
+                    table => table?.filter(is_it),
+                };
+                if table.is_some() {
+                    return Ok(table);
                 }
             }
         }
         Ok(None)
     }
 
+    /// The table of this name. One that is there and cannot be read is an error: nobody knows which files it has.
     async fn load(&self, ident: &TableIdent) -> Result<Option<Table>> {
         match self.catalog.load_table(ident).await {
             Ok(table) => Ok(Some(table)),
             Err(Error::TableNotFound { .. } | Error::NamespaceNotFound { .. }) => Ok(None),
-            // Somebody dropped its files: there is no such table to find.
-            Err(Error::FileNotFound { .. } | Error::Malformed { .. } | Error::Unsupported { .. }) => Ok(None),
             Err(other) => Err(other),
         }
     }

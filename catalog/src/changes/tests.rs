@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use iceberg::TableIdent;
 use iceberg::spec::{FormatVersion, NestedField, PrimitiveType, Schema, Type};
 
+use super::note::place;
 use super::record::{Phase, Record};
-use super::{Change, ChangeLog, Creates, Swept, sweep};
+use super::sweep::sweep_log;
+use super::{Change, ChangeLog, Creates, Note, Swept, sweep};
 use crate::commit::file_at;
 use crate::memory::MemoryPointers;
 use crate::metadata_cache::MetadataCache;
@@ -64,11 +67,32 @@ impl Lake {
 
     /// A note of a process that is gone.
     async fn note_of_a_dead_process(&self, change: Change, phase: Phase) {
-        let mut record = Record::new(&self.log.catalog, uuid::Uuid::new_v4(), "q", change);
+        let stem = format!("{}/{}", self.log.folder, uuid::Uuid::new_v4());
+        self.note_at(&stem, uuid::Uuid::new_v4(), change, phase).await;
+    }
+
+    async fn note_at(&self, stem: &str, log_id: uuid::Uuid, change: Change, phase: Phase) {
+        let mut record = Record::new(&self.log.catalog, log_id, "q", change);
         record.process = super::process::Process::dead();
         record.phase = phase;
-        let location = format!("{}/{}.json", self.log.folder, uuid::Uuid::new_v4());
-        self.log.storage.write(&location, record.encode().unwrap()).await.unwrap();
+        self.log.storage.write(&place(stem, phase), record.encode().unwrap()).await.unwrap();
+    }
+
+    /// The notes that there are, by their names.
+    fn notes(&self) -> Vec<String> {
+        let folder = std::fs::read_dir(&self.log.folder).into_iter().flatten().flatten();
+        folder.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    }
+
+    /// The table becomes one that only others can read.
+    fn alter(&self, table: &Table) {
+        let metadata = std::fs::read_to_string(&table.metadata_location).unwrap();
+        std::fs::write(&table.metadata_location, metadata.replace("\"long\"", "\"of-another\"")).unwrap();
+        self.cache.clear();
+    }
+
+    async fn note(&self, change: Change) -> Note {
+        self.log.note("q", change).await.unwrap().expect("a note")
     }
 
     async fn table(&self) -> Table {
@@ -219,7 +243,7 @@ async fn the_work_of_those_who_live_is_left_alone() {
     let table = lake.table().await;
     let identity = CommitIdentity::random();
     lake.write(&data_file(&table, identity)).await;
-    let ours = lake.log.note("q", write_to(&table, identity, Creates::Nothing)).await.unwrap();
+    let mut ours = lake.note(write_to(&table, identity, Creates::Nothing)).await;
     // Another coordinator on this machine, and one on another.
     let mut record =
         Record::new(&lake.log.catalog, uuid::Uuid::new_v4(), "q", write_to(&table, identity, Creates::Nothing));
@@ -243,9 +267,124 @@ async fn a_note_that_its_own_process_let_go_of_is_looked_at() {
     let lake = Lake::new().await;
     let table = lake.table().await;
     let identity = CommitIdentity::random();
-    let note = lake.log.note("q", write_to(&table, identity, Creates::Nothing)).await.unwrap();
+    let note = lake.note(write_to(&table, identity, Creates::Nothing)).await;
     lake.write(&data_file(&table, identity)).await;
     drop(note);
     assert_eq!(lake.sweep().await, Swept { finished: 1, waiting: 0 });
     assert!(!lake.files().iter().any(|name| name.contains(&identity.change_id.to_string())));
+}
+
+#[tokio::test]
+async fn what_was_committed_stays_whatever_the_note_says() {
+    for new_name in [None, Some("renamed")] {
+        let lake = Lake::new().await;
+        let table = lake.table().await;
+        let identity = CommitIdentity::random();
+        append(&lake, &table, identity, Target::Existing).await;
+        if let Some(new_name) = new_name {
+            lake.catalog.rename_table(&ident("t"), &ident(new_name)).await.unwrap();
+        }
+        let before = lake.files();
+        // As if a request had brought it back that was late.
+        lake.note_of_a_dead_process(write_to(&table, identity, Creates::Nothing), Phase::Writing).await;
+        assert_eq!(lake.sweep().await, Swept { finished: 1, waiting: 0 }, "{new_name:?}");
+        assert_eq!(lake.files(), before, "{new_name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_late_renewal_does_not_take_back_that_the_catalog_may_be_asked() {
+    let lake = Lake::new().await;
+    let table = lake.table().await;
+    let identity = CommitIdentity::random();
+    lake.write(&data_file(&table, identity)).await;
+    let change = write_to(&table, identity, Creates::Nothing);
+    let mut note = lake.note(change.clone()).await;
+    note.committing().await.unwrap();
+    note.write(None).await.unwrap();
+    note.remove().await;
+    assert_eq!(lake.notes(), Vec::<String>::new());
+
+    // Killed while the catalog is asked, and then the first object is there again.
+    let (stem, log_id) = (format!("{}/{}", lake.log.folder, uuid::Uuid::new_v4()), uuid::Uuid::new_v4());
+    lake.note_at(&stem, log_id, change.clone(), Phase::Committing).await;
+    lake.note_at(&stem, log_id, change, Phase::Writing).await;
+    let slow = Some(lake.folder.path().to_str().unwrap());
+    let slow = ChangeLog::of(lake.log.catalog.clone(), slow, &lake.log.storage, Duration::from_secs(60)).unwrap();
+    let swept = sweep_log(lake.catalog.as_ref(), &lake.cache, &slow).await.unwrap();
+    assert_eq!(swept, Swept { finished: 0, waiting: 2 });
+    assert!(lake.files().iter().any(|name| name.contains(&identity.change_id.to_string())));
+    // Once nothing can be under way any more, both go with the file.
+    lake.sweep().await;
+    lake.sweep().await;
+    assert_eq!(lake.notes(), Vec::<String>::new());
+    assert!(!lake.files().iter().any(|name| name.contains(&identity.change_id.to_string())));
+}
+
+#[tokio::test]
+async fn a_note_that_comes_back_after_its_change_has_ended_is_only_removed() {
+    let lake = Lake::new().await;
+    let table = lake.table().await;
+    let identity = CommitIdentity::random();
+    let change = write_to(&table, identity, Creates::Nothing);
+    lake.note(change.clone()).await.remove().await;
+    append(&lake, &table, identity, Target::Existing).await;
+    // Its files stay, for whoever registers it again.
+    lake.catalog.drop_table(&ident("t"), false).await.unwrap();
+    let before = lake.files();
+    let stem = format!("{}/{}", lake.log.folder, uuid::Uuid::new_v4());
+    lake.note_at(&stem, lake.log.id, change, Phase::Writing).await;
+    assert_eq!(lake.sweep().await, Swept { finished: 0, waiting: 0 });
+    assert_eq!(lake.files(), before);
+}
+
+#[tokio::test]
+async fn a_note_that_lapsed_stays_so() {
+    let lake = Lake::new().await;
+    let table = lake.table().await;
+    let change = write_to(&table, CommitIdentity::random(), Creates::Nothing);
+    for has_announced in [false, true] {
+        let mut note = lake.note(change.clone()).await;
+        if has_announced {
+            note.committing().await.unwrap();
+        }
+        note.check_held().await.unwrap();
+        note.slept(Duration::from_secs(299)).await;
+        note.check_held().await.unwrap();
+        note.slept(Duration::from_secs(2)).await;
+        // Whoever renews it now may come after those who have cleared up.
+        note.write(None).await.unwrap_err();
+        note.check_held().await.unwrap_err();
+        note.committing().await.unwrap_err();
+        note.remove().await;
+        assert_eq!(lake.notes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_not_taken_for_none() {
+    let lake = Lake::new().await;
+    let staged = lake.catalog.stage_table(&ident("t"), &new_table()).await.unwrap().unwrap();
+    let identity = CommitIdentity::random();
+    let created = append(&lake, &staged, identity, Target::Staged).await;
+    let purge = Change::Purge {
+        table: created.ident.clone(),
+        uuid: created.metadata.uuid(),
+        metadata_location: created.metadata_location.clone(),
+    };
+    // The next metadata file is of another engine, and the one that the note of the purge names can still be read.
+    let altered = append(&lake, &created, CommitIdentity::random(), Target::Existing).await;
+    lake.alter(&altered);
+    let changes = [
+        (write_to(&staged, identity, Creates::WithCommit), Phase::Committing),
+        (write_to(&staged, identity, Creates::WithCommit), Phase::Writing),
+        (write_to(&staged, identity, Creates::Nothing), Phase::Committing),
+        (purge, Phase::Writing),
+    ];
+    for (change, phase) in changes {
+        lake.note_of_a_dead_process(change, phase).await;
+    }
+    let before = lake.files();
+    assert_eq!(lake.sweep().await, Swept { finished: 0, waiting: 4 });
+    assert_eq!(lake.files(), before);
 }

@@ -23,6 +23,8 @@ pub(super) enum Fault {
     AnswerLost,
     /// It takes effect, and a repetition on the way is answered with a conflict.
     ConflictsWithItself,
+    /// The same, and then the catalog is gone, for good.
+    ConflictsAndGone,
     /// It takes no effect, and nobody says so.
     RequestLost,
     /// The catalog says no.
@@ -169,6 +171,10 @@ impl Catalog for FaultyCatalog {
             }
             Some(Fault::AnswerLost) => self.apply(&requirements, updates).and(Err(lost())),
             Some(Fault::ConflictsWithItself) => self.apply(&requirements, updates).and(Err(conflict())),
+            Some(Fault::ConflictsAndGone) => {
+                *self.gone.lock() = true;
+                self.apply(&requirements, updates).and(Err(conflict()))
+            }
             Some(Fault::RequestLost) => Err(lost()),
             Some(Fault::Refused) => {
                 Err(Error::AccessDenied { service: "catalog faulty".into(), action: "commit".into(), source: None })

@@ -158,7 +158,8 @@ async fn run(
             Outcome::Conflict(error) => error,
         };
         // A request that was repeated on the way conflicts with itself: look before concluding that others won.
-        current = outcome::reload(catalog, table).await.map_err(outcome::of_reload)?;
+        let reloaded = outcome::reload(catalog, table).await;
+        current = reloaded.map_err(|error| outcome::of_reload(table, error))?;
         if outcome::holds(&current, written.snapshot_id()) {
             return Ok(current);
         }

@@ -82,11 +82,11 @@ pub(super) async fn reload(catalog: &dyn Catalog, table: &Table) -> Result<Table
 }
 
 /// What it means for a commit that met a conflict that the table cannot be loaded.
-pub(super) fn of_reload(error: Error) -> Failure {
+pub(super) fn of_reload(table: &Table, error: Error) -> Failure {
     match error {
         // Dropped: there is nothing that the commit could be part of.
         gone @ (Error::TableNotFound { .. } | Error::NamespaceNotFound { .. }) => Failure::Certain(gone),
-        other => Failure::Unknown(other),
+        other => Failure::Unknown(as_unknown(table, other)),
     }
 }
 

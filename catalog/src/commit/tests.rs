@@ -119,7 +119,7 @@ async fn a_commit_whose_answer_was_lost_is_found() {
 
 #[tokio::test]
 async fn an_outcome_that_stays_unknown_deletes_nothing() {
-    for fault in [Fault::RequestLost, Fault::Gone] {
+    for fault in [Fault::RequestLost, Fault::Gone, Fault::ConflictsAndGone] {
         let catalog = FaultyCatalog::new(FormatVersion::V2, &[], false).with(&[fault]);
         let table = catalog.table();
         let mine = file("mine", 10, None);

@@ -132,8 +132,8 @@ impl<P: Pointers> PointerCatalog<P> {
     }
 
     /// Notes that a table's files are to be deleted once its name is gone.
-    async fn note_purge(&self, table: &Table) -> Option<Note> {
-        let changes = self.changes.as_ref()?;
+    async fn note_purge(&self, table: &Table) -> Result<Option<Note>> {
+        let Some(changes) = &self.changes else { return Ok(None) };
         let purge = Change::Purge {
             table: table.ident.clone(),
             uuid: table.metadata.uuid(),
@@ -264,7 +264,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         let dropped = self.load_table(table).await?;
         purge::check_is_ours(&dropped)?;
         let files = purge::reachable_files(&dropped, &self.cache, Missing::Error).await?;
-        let note = self.note_purge(&dropped).await;
+        let note = self.note_purge(&dropped).await?;
         let removed = self.pointers.remove(table).await;
         if let Ok(true) = removed {
             purge::delete_reachable(&self.storage, files).await;

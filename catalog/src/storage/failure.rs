@@ -59,6 +59,34 @@ pub(super) fn service(parts: &Location) -> &'static str {
     }
 }
 
+/// Whether a failed write has certainly stored nothing: the store refused it (403, 405 and the like), or could not be asked. Who is overloaded,
+/// broken or silent may have stored it all the same, or may yet.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::AccessDenied { .. }
+        | Error::BucketNotFound { .. }
+        | Error::Invalid { .. }
+        | Error::Settings { .. }
+        | Error::Unsupported { .. } => true,
+        Error::Unavailable { source, .. } => {
+            let said = chain_text(source.as_ref());
+            // A local file appears under its name last of all.
+            said.starts_with("Generic LocalFileSystem error") || status(&said).is_some_and(is_final)
+        }
+        _ => false,
+    }
+}
+
+/// The status of an answer, as `object_store` tells it.
+fn status(said: &str) -> Option<u16> {
+    said.split_once("status code: ")?.1.get(..3)?.parse().ok()
+}
+
+/// Whether a status means that the request was not carried out: not those of timeouts (408) and of too many requests (429).
+fn is_final(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 408 | 429)
+}
+
 fn names_missing_bucket(said: &str) -> bool {
     ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"].iter().any(|code| said.contains(code))
 }
@@ -180,5 +208,35 @@ pub(super) fn malformed(location: &str, found: String) -> Error {
         location: shown(location).to_string(),
         kind: "file of its recorded size",
         source: Box::new(Blanked(found)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_store_refused_is_certainly_not_there() {
+        let unavailable = |said: &str| Error::Unavailable {
+            service: "S3 bucket b".to_owned(),
+            action: "write s3://b/k".to_owned(),
+            source: Box::new(Blanked(said.to_owned())),
+        };
+        let answer = |status| {
+            format!(
+                "Generic S3 error: Error performing PUT http://s3/k in 2ms - Server returned non-2xx status code: {status}: "
+            )
+        };
+        for refused in ["400 Bad Request", "405 Method Not Allowed", "409 Conflict"] {
+            assert!(is_refusal(&unavailable(&answer(refused))), "{refused}");
+        }
+        for open in ["408 Request Timeout", "429 Too Many Requests", "500 Internal Server Error", "503 Slow Down"] {
+            assert!(!is_refusal(&unavailable(&answer(open))), "{open}");
+        }
+        assert!(!is_refusal(&unavailable(
+            "Generic S3 error: Error performing PUT http://s3/k in 30s - HTTP error: operation timed out"
+        )));
+        assert!(is_refusal(&unavailable("Generic LocalFileSystem error: Unable to create dir /w: Permission denied")));
+        assert!(is_refusal(&Error::AccessDenied { service: String::new(), action: String::new(), source: None }));
     }
 }

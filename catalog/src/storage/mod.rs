@@ -43,6 +43,7 @@ use parking_lot::Mutex;
 use crate::{Error, Result};
 
 use self::failure::Request;
+pub(crate) use self::failure::is_refusal;
 use self::http::ClientPool;
 pub(crate) use self::listing::Listed;
 use self::local::Confinement;

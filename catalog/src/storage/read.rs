@@ -24,6 +24,9 @@ use super::{Object, Retries, Storage, checksum};
 /// A request that brings nothing for so long has stalled, unless `s3.request-timeout` (or `gcs.`, `adls.`) says otherwise.
 const STALL: Duration = Duration::from_secs(10);
 
+/// Room that is made for an answer before it comes; more is made as it comes.
+const RESERVED_BYTES_MAX: usize = 16 << 20;
+
 /// What came so far of an answer, for who watches over it.
 #[derive(Debug, Default)]
 pub struct Arrived(AtomicU64);
@@ -186,7 +189,9 @@ impl Answer<'_> {
                     continue;
                 }
                 (Some(begun), true) => {
-                    all.reserve(usize::try_from(wanted.unwrap_or_default()).unwrap_or_default().max(begun.len()));
+                    // What an answer says of its length is believed as far as it comes.
+                    let said = usize::try_from(wanted.unwrap_or_default()).unwrap_or_default();
+                    all.reserve(said.min(RESERVED_BYTES_MAX).max(begun.len()));
                     all.extend_from_slice(begun);
                 }
                 _ => {}

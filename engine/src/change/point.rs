@@ -130,7 +130,7 @@ impl Change {
     /// Notes in the warehouse what is about to be written.
     ///
     /// # Errors
-    /// If the catalog does not tell where its warehouse is.
+    /// If the catalog does not tell where its warehouse is, or the store whether it has the note.
     pub(crate) async fn note(
         &self,
         catalog: &dyn Catalog,
@@ -138,7 +138,7 @@ impl Change {
         change: polynya_catalog::Change,
     ) -> Result<()> {
         let Some(log) = catalog.change_log().await? else { return Ok(()) };
-        if let Some(note) = log.note(query_id, change).await {
+        if let Some(note) = log.note(query_id, change).await? {
             *self.note.lock().await = Noted::Writing(note);
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Change {
     pub(crate) async fn announce(&self) {
         let mut noted = self.note.lock().await;
         *noted = match std::mem::take(&mut *noted) {
-            Noted::Writing(note) => Noted::Announcing(tokio::spawn(async move {
+            Noted::Writing(mut note) => Noted::Announcing(tokio::spawn(async move {
                 let said = note.committing().await;
                 (note, said)
             })),
@@ -179,12 +179,17 @@ impl Change {
 impl CommitGate for Change {
     async fn begin(&self) -> polynya_catalog::Result<()> {
         let mut noted = self.note.lock().await;
-        if let Noted::Announcing(announcing) = std::mem::take(&mut *noted) {
-            let said = announcing.await;
+        if let Noted::Announcing(announcing) = &mut *noted {
+            let told = announcing.await;
+            *noted = Noted::Nowhere;
             let (note, said) =
-                said.map_err(|error| polynya_catalog::Error::Internal(format!("a note was not written: {error}")))?;
+                told.map_err(|error| polynya_catalog::Error::Internal(format!("a note was not written: {error}")))?;
             *noted = Noted::Committing(note);
             said?;
+        }
+        // Attempts follow each other for half an hour, and a machine may sleep between two of them.
+        if let Noted::Committing(note) = &*noted {
+            note.check_held().await?;
         }
         Self::begin(self).map_err(|_| polynya_catalog::Error::GivenUp)
     }
@@ -196,7 +201,47 @@ impl CommitGate for Change {
 
 #[cfg(test)]
 mod tests {
+    use polynya_catalog::{
+        CatalogSettings, CatalogType, Creates, MetadataCache, Swept, TableIdent, open_catalog, sweep,
+    };
+
     use super::*;
+
+    #[tokio::test]
+    async fn every_attempt_of_a_commit_needs_a_note_that_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = MetadataCache::new(0);
+        let settings =
+            CatalogSettings::new(CatalogType::Memory).with_warehouse(format!("file://{}", folder.path().display()));
+        let catalog = open_catalog("lake", &settings, &cache).await.unwrap();
+        let change = Change::new(None);
+        let noted = polynya_catalog::Change::Write {
+            table: TableIdent::from_strs(["s", "t"]).unwrap(),
+            uuid: uuid::Uuid::new_v4(),
+            folders: Vec::new(),
+            change_id: uuid::Uuid::new_v4(),
+            snapshot_id: 1,
+            creates: Creates::Nothing,
+        };
+        change.note(catalog.as_ref(), "q", noted).await.unwrap();
+        change.announce().await;
+        for attempt in 1..3 {
+            CommitGate::begin(change.as_ref()).await.unwrap();
+            let swept = sweep(catalog.as_ref(), &cache).await.unwrap();
+            assert_eq!(swept, Swept { finished: 0, waiting: 1 }, "attempt {attempt} is under way");
+            CommitGate::lost(change.as_ref());
+        }
+
+        match &*change.note.lock().await {
+            Noted::Committing(note) => note.slept(Duration::from_secs(301)).await,
+            other => panic!("{other:?}"),
+        }
+        let error = CommitGate::begin(change.as_ref()).await.unwrap_err();
+        assert!(matches!(error, polynya_catalog::Error::Unavailable { .. }), "{error}");
+        assert!(!change.state.borrow().is_committing);
+        change.forget().await;
+        assert_eq!(sweep(catalog.as_ref(), &cache).await.unwrap(), Swept::default());
+    }
 
     #[tokio::test]
     async fn a_change_is_given_up_before_its_commit_and_carried_to_its_end_after() {

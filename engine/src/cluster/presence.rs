@@ -133,7 +133,10 @@ impl Presences {
     /// The answer that is known, or the one to a question that is on its way.
     fn ask(&self, url: &Url) -> Answer {
         let mut all = self.known.lock();
-        all.retain(|_, known| known.last.is_none_or(|(_, since)| since.elapsed() < FORGOTTEN_AFTER));
+        all.retain(|_, known| match known.last {
+            Some((_, since)) => since.elapsed() < FORGOTTEN_AFTER,
+            None => known.asked.as_ref().is_some_and(|(_, since)| since.elapsed() < FORGOTTEN_AFTER),
+        });
         let known = all.entry(url.clone()).or_default();
         known.settle();
         if let Some(presence) = known.fresh() {

@@ -4,20 +4,22 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use crate::functions::reaches_over_months;
 use crate::planner::correlated::has_one_row_at_most;
 
 /// Expressions beyond which decoding a plan would keep a worker's threads longer than pings may wait.
 const EXPRESSIONS_MAX: usize = 10_000;
 
-/// Whether all of the statement can be sent: the encoding of window functions has no FILTER and no IGNORE NULLS. Nor are
-/// statements sent that are very long.
+/// Whether all of the statement can be sent: the encoding of window functions has no FILTER and no IGNORE NULLS, and those over frames
+/// of months have no name there. Nor are statements sent that are very long.
 pub(super) fn can_be_sent(statement: &LogicalPlan) -> bool {
     let mut expressions = 0;
     !any_expression(statement, |expression| {
         expressions += 1;
         let incomplete = match expression {
             Expr::WindowFunction(function) => {
-                function.params.filter.is_some() || function.params.null_treatment.is_some()
+                let params = &function.params;
+                params.filter.is_some() || params.null_treatment.is_some() || reaches_over_months(&params.window_frame)
             }
             _ => false,
         };

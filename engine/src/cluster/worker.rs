@@ -28,7 +28,7 @@ use super::travelling::{STAGE, TaskIo, Travelling};
 use super::wire::Computed;
 use crate::functions::interruptible_function;
 use crate::io::{CacheMode, PeerPages, QueryIo};
-use crate::options::PolynyaOptions;
+use crate::options::{PolynyaOptions, set_for_session};
 use crate::{Engine, trace};
 
 /// The largest plan of a task, in bytes.
@@ -152,7 +152,7 @@ fn session_of(
     options.sql_parser = ours.sql_parser.clone();
     options.extensions.insert(PolynyaOptions::default());
     for (name, value) in &travelling.settings {
-        options.set(name, value)?;
+        set_for_session(options, name, value)?;
     }
     let chosen = options.extensions.get::<PolynyaOptions>().cloned().unwrap_or_default();
     let peers = (chosen.cache != CacheMode::Off).then(|| -> Arc<dyn PeerPages> {

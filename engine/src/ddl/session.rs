@@ -1,10 +1,8 @@
 //! USE, SET, RESET and SHOW of settings: they change or show one session and nothing else.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::array::timezone::Tz;
 use datafusion::prelude::SessionConfig;
 
 use super::name::{existing_schema, normalized, require_schema, schema_name};
@@ -12,6 +10,7 @@ use super::show::text_rows;
 use crate::access::Access;
 use crate::information_schema::INFORMATION_SCHEMA;
 use crate::names::did_you_mean;
+use crate::options::{PolynyaOptions, TIME_ZONE, set_for_session};
 use crate::statement::Use;
 use crate::{Engine, Error, Result, Session};
 
@@ -124,6 +123,10 @@ pub(super) fn show(engine: &Engine, name: Option<&str>, session: &Session) -> Re
     let wanted = name.map(|name| full_name(&config, name)).transpose()?;
     let mut entries = config.options().entries();
     entries.sort_by(|left, right| left.key.cmp(&right.key));
+    let ours = config.options().extensions.get::<PolynyaOptions>();
+    if let (Some(ours), Some(entry)) = (ours, entries.iter_mut().find(|entry| entry.key == TIME_ZONE)) {
+        entry.value = Some(ours.time_zone.name.clone());
+    }
     let shown = entries.into_iter().filter(|entry| match &wanted {
         Some(wanted) => entry.key == *wanted,
         None => may_change(&entry.key),
@@ -163,17 +166,14 @@ fn full_name(config: &SessionConfig, name: &str) -> Result<String> {
 const BOUNDS: [(&str, std::ops::RangeInclusive<usize>); 2] =
     [("datafusion.execution.batch_size", 64..=1 << 20), ("datafusion.optimizer.max_passes", 1..=100)];
 
-/// A setting that DataFusion takes as it is, so that queries would fail later.
-const TIME_ZONE: &str = "datafusion.execution.time_zone";
-
 fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> {
     let bounds = BOUNDS.iter().find(|(name, _)| *name == full_name).map(|(_, bounds)| bounds);
     let bounds = bounds.filter(|bounds| !value.trim().parse().is_ok_and(|value: usize| bounds.contains(&value)));
     let result = match bounds {
         Some(bounds) => Err(format!("it must be from {} to {}", bounds.start(), bounds.end())),
-        None if full_name == TIME_ZONE && Tz::from_str(value).is_err() => {
-            Err("it must be a time zone's name, such as Europe/Berlin, or an offset, such as +02:00".to_owned())
-        }
+        None if full_name == TIME_ZONE => set_for_session(config.options_mut(), full_name, value).map_err(|_| {
+            "it must be a time zone's name, such as Europe/Berlin, or an offset, such as +02:00".to_owned()
+        }),
         None => config.options_mut().set(full_name, value).map_err(|error| error.find_root().message().into_owned()),
     };
     result.map_err(|message| Error::Invalid(format!("setting {full_name}: '{value}': {message}")))

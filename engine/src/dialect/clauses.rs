@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
     Query, Select, TableFactor, Value, Visit, Visitor, WindowSpec, WindowType,
 };
 
-use super::refused;
+use super::{frames, refused};
 use crate::{Error, Result};
 
 /// # Errors
@@ -56,10 +56,11 @@ fn fetch_as_limit(fetch: Fetch, clause: &mut Option<LimitClause>) -> Result<()> 
 
 /// # Errors
 /// If the SELECT has a clause that would be ignored, or a window function where there can be none.
-pub(super) fn of_select(select: &Select) -> Result<()> {
-    for NamedWindowDefinition(_, window) in &select.named_window {
+pub(super) fn of_select(select: &mut Select) -> Result<()> {
+    for NamedWindowDefinition(_, window) in &mut select.named_window {
         if let NamedWindowExpr::WindowSpec(window) = window {
             builds_on_no_other(window)?;
+            frames::of_window(window)?;
         }
     }
     let modifiers = match &select.group_by {
@@ -128,9 +129,10 @@ pub(super) fn of_table(factor: &TableFactor) -> Result<()> {
 
 /// # Errors
 /// If a function has `*` for an argument and cannot have it, or its window builds on another one.
-pub(super) fn of_function(function: &Function) -> Result<()> {
-    if let Some(WindowType::WindowSpec(window)) = &function.over {
+pub(super) fn of_function(function: &mut Function) -> Result<()> {
+    if let Some(WindowType::WindowSpec(window)) = &mut function.over {
         builds_on_no_other(window)?;
+        frames::of_window(window)?;
     }
     let FunctionArguments::List(list) = &function.args else { return Ok(()) };
     let is_wildcard = |arg: &FunctionArg| {

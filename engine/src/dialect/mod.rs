@@ -12,15 +12,20 @@
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * a column of `JOIN … USING` is named with its relation in WHERE, where DataFusion takes it for ambiguous;
 //! * grouping sets within others, positions in them and `GROUP BY ()` are the grouping sets that they stand for;
+//! * `AT TIME ZONE` is `timezone()`, as in PostgreSQL (DataFusion casts to a type of that zone, which is no local time);
+//! * `^` is a power (the parser takes it for XOR);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
 //! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
+//! * a window's frame has offsets that are not negative, and rows only if it begins before it ends;
 //! * functions within functions are called by their own names, not by others;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
 mod clauses;
+mod frames;
 mod function_names;
 mod grouping_sets;
 mod negated_arguments;
+mod powers;
 mod rows;
 mod similar_to;
 mod using_columns;
@@ -78,6 +83,7 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        powers::bind_minus_first(expr);
         if rows::repeats_columns(expr) {
             self.rows += 1;
             if self.rows > 1 {
@@ -122,6 +128,7 @@ impl VisitorMut for Translator {
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if swallowed_operator(right) => {
                 return refuse("AND, OR or a comparison after IS DISTINCT FROM without parentheses around it");
             }
+            Expr::BinaryOp { op: BinaryOperator::BitwiseXor, left, right } => *expr = powers::power(left, right),
             Expr::BinaryOp { .. }
             | Expr::IsDistinctFrom(..)
             | Expr::IsNotDistinctFrom(..)
@@ -135,6 +142,12 @@ impl VisitorMut for Translator {
             Expr::Function(function) => return done(clauses::of_function(function)),
             Expr::Collate { .. } => return refuse("COLLATE; texts are compared by their code points"),
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let null = || Box::new(Expr::value(Value::Null));
+                let moment = std::mem::replace(timestamp, null());
+                let zone = std::mem::replace(time_zone, null());
+                *expr = call("timezone", vec![*zone, *moment]);
+            }
             Expr::TypedString(typed) => {
                 if is_time(&typed.data_type) {
                     *expr = cast_to_time(Expr::Value(typed.value.clone()));
@@ -222,15 +235,17 @@ fn is_time(data_type: &DataType) -> bool {
 
 /// SQL has no name for it that DataFusion knows.
 fn cast_to_time(expr: Expr) -> Expr {
-    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
-    let unit = Expr::value(Value::SingleQuotedString("Time64(Microsecond)".to_owned()));
+    call("arrow_cast", vec![expr, Expr::value(Value::SingleQuotedString("Time64(Microsecond)".to_owned()))])
+}
+
+fn call(function: &str, args: Vec<Expr>) -> Expr {
     let list = FunctionArgumentList {
         duplicate_treatment: None,
-        args: vec![argument(expr), argument(unit)],
+        args: args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect(),
         clauses: Vec::new(),
     };
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("arrow_cast")]),
+        name: ObjectName::from(vec![Ident::new(function)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(list),

@@ -2,22 +2,28 @@
 //!
 //! DataFusion's computes in nanoseconds, which end in the years 1677 and 2262, and makes timestamps of nanoseconds of dates. Here
 //! a date is a timestamp of microseconds, and a moment that is far away is truncated as one that is not: the calendar repeats
-//! itself every 400 years, weekdays included. Zones whose offset changes have no such cycle; of them, far moments are refused.
+//! itself every 400 years, weekdays included.
+//!
+//! `date_trunc(part, moment, zone)`, as in PostgreSQL, is the begin of the part by the clocks of a zone. For hours and less, the moment keeps
+//! the offset that it has, so that it does not go back where clocks show an hour twice.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
-use arrow::compute::{binary, try_binary};
-use arrow::datatypes::{DataType, FieldRef, TimeUnit, TimestampMicrosecondType};
+use arrow::compute::kernels::numeric::{sub, sub_wrapping};
+use arrow::compute::{binary, cast, try_binary};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use datafusion::common::types::{NativeType, logical_date, logical_string};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::functions::datetime::date_trunc::DateTruncFunc;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     Coercion, ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
     TypeSignature, TypeSignatureClass, Volatility,
 };
+
+use super::zones::{Zone, at_zone};
 
 /// 400 years of the Gregorian calendar.
 const CYCLE_MICROS: i64 = 146_097 * 86_400_000_000;
@@ -38,7 +44,13 @@ impl Default for DateTrunc {
             NativeType::Timestamp(TimeUnit::Microsecond, None),
         );
         let time = Coercion::new_exact(TypeSignatureClass::Time);
-        let forms = vec![TypeSignature::Coercible(vec![part(), moment]), TypeSignature::Coercible(vec![part(), time])];
+        let of_zone = |zone| TypeSignature::Coercible(vec![part(), moment.clone(), Coercion::new_exact(zone)]);
+        let forms = vec![
+            TypeSignature::Coercible(vec![part(), moment.clone()]),
+            TypeSignature::Coercible(vec![part(), time]),
+            of_zone(TypeSignatureClass::Native(logical_string())),
+            of_zone(TypeSignatureClass::Interval),
+        ];
         Self { inner: DateTruncFunc::new(), signature: Signature::one_of(forms, Volatility::Immutable) }
     }
 }
@@ -57,14 +69,21 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(arg_types)
+        self.inner.return_type(&arg_types[..arg_types.len().min(2)])
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
+        if let Some(Some(zone)) = args.scalar_arguments.get(2) {
+            Zone::of_value(zone)?;
+        }
+        let (arg_fields, scalar_arguments) = (&args.arg_fields[..2], &args.scalar_arguments[..2]);
+        self.inner.return_field_from_args(ReturnFieldArgs { arg_fields, scalar_arguments })
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if args.args.len() == 3 {
+            return self.in_zone(args);
+        }
         let Some(far) = args.args.get(1).map(far).transpose()?.flatten() else {
             return self.inner.invoke_with_args(args);
         };
@@ -89,12 +108,59 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn output_ordering(&self, input: &[ExprProperties]) -> Result<SortProperties> {
-        self.inner.output_ordering(input)
+        match input {
+            [part, moment] => self.inner.output_ordering(&[part.clone(), moment.clone()]),
+            // Clocks go back.
+            _ => Ok(SortProperties::Unordered),
+        }
     }
 
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
     }
+}
+
+impl DateTrunc {
+    fn in_zone(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(ColumnarValue::Scalar(zone)) = args.args.pop() else {
+            return exec_err!("date_trunc takes a constant time zone");
+        };
+        let zone = Zone::of_value(&zone)?;
+        let is_scalar = matches!(args.args[1], ColumnarValue::Scalar(_));
+        let moments = args.args[1].to_array(1)?;
+        let DataType::Timestamp(unit, Some(_)) = moments.data_type().clone() else {
+            return exec_err!("date_trunc in a time zone takes a timestamp with a time zone");
+        };
+        let keeps_offset = match &args.args[0] {
+            ColumnarValue::Scalar(part) => part.try_as_str().flatten().is_some_and(is_part_of_day),
+            ColumnarValue::Array(_) => return exec_err!("date_trunc takes a constant part"),
+        };
+        let locals = at_zone(&moments, zone)?;
+        args.args[1] = ColumnarValue::Array(Arc::clone(&locals));
+        args.arg_fields.truncate(2);
+        args.arg_fields[1] = Arc::new(Field::new("moment", locals.data_type().clone(), true));
+        args.return_field = Arc::new(Field::new(self.name(), locals.data_type().clone(), true));
+        args.number_rows = locals.len();
+        let truncated = self.invoke_with_args(args)?.into_array(locals.len())?;
+        let begins = match keeps_offset {
+            false => at_zone(&truncated, zone)?,
+            true => {
+                let number = |array: &ArrayRef| cast(array, &DataType::Int64);
+                let cut = sub_wrapping(&number(&locals)?, &number(&truncated)?)?;
+                cast(&sub(&number(&moments)?, &cut)?, &DataType::Timestamp(unit, Some("UTC".into())))?
+            }
+        };
+        match is_scalar {
+            true => ScalarValue::try_from_array(&begins, 0).map(ColumnarValue::Scalar),
+            false => Ok(ColumnarValue::Array(begins)),
+        }
+    }
+}
+
+/// Whether a part is an hour or less.
+fn is_part_of_day(part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    ["hour", "minute", "second", "millisecond", "microsecond"].contains(&part.trim_end_matches('s'))
 }
 
 /// The moments, if one of them is far away and they can be moved.

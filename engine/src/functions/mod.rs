@@ -4,42 +4,69 @@
 mod arrow_types;
 mod checked_arithmetic;
 mod date_trunc;
+mod decimal_arithmetic;
 mod exact_sum;
 mod first_non_null;
 mod float_extremes;
+mod formats;
 mod interruptible;
 mod map_entries;
+mod month_frames;
+mod pairs;
+mod replacement;
+mod shifts;
+mod sliding;
 mod version;
+mod zones;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 use arrow_types::ArrowTypes;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use date_trunc::DateTrunc;
+pub(crate) use decimal_arithmetic::DecimalArithmetic;
 use exact_sum::ExactSum;
 use first_non_null::FirstNonNull;
 use float_extremes::FloatExtreme;
+use formats::Format;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
+pub(crate) use month_frames::{MonthFrames, reaches_over_months};
+use pairs::PairAggregate;
+pub(crate) use replacement::Replacement;
+use shifts::LeadLag;
+use sliding::Windowed;
 use version::Version;
+pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
 
 /// What [`crate::planner`] plans integer operators as, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let named = [
         ScalarUDF::new_from_impl(DateTrunc::default()),
         ScalarUDF::new_from_impl(MapEntries::default()),
+        ScalarUDF::new_from_impl(Replacement::default()),
         ScalarUDF::new_from_impl(Version::default()),
     ];
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();
     let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
-    let ours = named.into_iter().chain(bounded).map(Arc::new);
+    let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
+    let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
+    let ours = named.into_iter().chain(zones::all()).chain(bounded).map(Arc::new);
     Operation::ALL.into_iter().map(CheckedArithmetic::function).chain(ours).collect()
 }
 
 /// To be registered after DataFusion's, whose names they have.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let extremes = FloatExtreme::both().map(AggregateUDF::new_from_impl);
-    [AggregateUDF::new_from_impl(ExactSum::default())].into_iter().chain(extremes).map(Arc::new).collect()
+    let windowed = Windowed::all().map(AggregateUDF::new_from_impl);
+    let pairs = PairAggregate::all().map(AggregateUDF::new_from_impl);
+    let sum = [AggregateUDF::new_from_impl(ExactSum::default())].into_iter();
+    sum.chain(extremes).chain(windowed).chain(pairs).map(Arc::new).collect()
+}
+
+/// To be registered after DataFusion's, whose names they have.
+pub(crate) fn window_functions() -> Vec<Arc<WindowUDF>> {
+    LeadLag::all().map(WindowUDF::new_from_impl).map(Arc::new).into()
 }

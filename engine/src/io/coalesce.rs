@@ -36,7 +36,8 @@ pub(crate) fn requests(
     for page in missing {
         match requests.last_mut() {
             Some(last) if joins(last, &page, gap) => {
-                last.range.end = page.end;
+                // Chunks of a damaged footer may overlap.
+                last.range.end = last.range.end.max(page.end);
                 last.pages.push(page);
             }
             _ => requests.push(Request { range: page.clone(), pages: vec![page] }),

@@ -16,8 +16,27 @@ pub(super) struct Lengths {
     pub(super) end: usize,
 }
 
+/// Gives each of the lengths that bytes begin with, and where they end. None if they cannot be read to their end, or are too many.
+pub(super) fn each(bytes: &[u8], mut take: impl FnMut(u64)) -> Option<usize> {
+    let lengths = walk(bytes, |length| {
+        take(length);
+        Some(())
+    })?;
+    (lengths.count <= VALUES_MAX).then_some(lengths.end)
+}
+
 /// The lengths that a page's values begin with. None if they cannot be read: the decoder says what is wrong.
 pub(super) fn read(bytes: &[u8]) -> Option<Lengths> {
+    let mut sum = 0_u64;
+    let lengths = walk(bytes, |length| {
+        sum = sum.checked_add(length)?;
+        Some(())
+    })?;
+    Some(Lengths { sum: sum.max(lengths.sum), ..lengths })
+}
+
+/// Gives each length; their sum is left out, but if they are too many to be counted.
+fn walk(bytes: &[u8], mut take: impl FnMut(u64) -> Option<()>) -> Option<Lengths> {
     let mut input = Input { bytes, at: 0 };
     let (block, miniblocks) = (input.size()?, input.size()?);
     let (count, first) = (input.size()?, input.number()?);
@@ -25,7 +44,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Lengths> {
         return Some(Lengths { count, sum: u64::MAX, end: bytes.len() });
     }
     let per_miniblock = block.checked_div(miniblocks).filter(|values| *values > 0 && values.is_multiple_of(8))?;
-    let (mut value, mut sum, mut left) = (first, as_length(first, count > 0)?, count.saturating_sub(1));
+    let (mut value, mut left) = (first, count.saturating_sub(1));
+    if count > 0 {
+        take(u64::try_from(first).ok()?)?;
+    }
     while left > 0 {
         let least = input.number()?;
         let widths = input.take(miniblocks)?;
@@ -38,20 +60,16 @@ pub(super) fn read(bytes: &[u8]) -> Option<Lengths> {
                 let difference = least.wrapping_add(bits(packed, position * usize::from(*width), *width)? as i64);
                 // Differences of 32 bits wrap around.
                 value = i64::from(value.wrapping_add(difference) as i32);
-                sum = sum.checked_add(as_length(value, true)?)?;
+                take(u64::try_from(value).ok()?)?;
             }
             left -= per_miniblock.min(left);
         }
     }
-    Some(Lengths { count, sum, end: input.at })
-}
-
-fn as_length(value: i64, counts: bool) -> Option<u64> {
-    if counts { u64::try_from(value).ok() } else { Some(0) }
+    Some(Lengths { count, sum: 0, end: input.at })
 }
 
 /// Some bits, the lowest first.
-fn bits(bytes: &[u8], from: usize, width: u8) -> Option<u64> {
+pub(super) fn bits(bytes: &[u8], from: usize, width: u8) -> Option<u64> {
     if width > 64 {
         return None;
     }

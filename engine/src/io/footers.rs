@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use futures::FutureExt;
 use moka::future::Cache;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataOptions,
-    ParquetMetaDataReader,
+    ColumnChunkMetaData, FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder,
+    ParquetMetaDataOptions, ParquetMetaDataReader,
 };
 use polynya_catalog::own_task;
 
@@ -21,6 +22,7 @@ use super::page_checksums;
 use super::page_growth::Chunks;
 use super::pages::Pages;
 use super::query_io::{CacheMode, DataFile};
+use crate::memory::{MemoryBudget, Reserved};
 use crate::scan::ColumnMapping;
 use crate::{Error, Result};
 
@@ -51,16 +53,17 @@ type Key = (FileKey, u64);
 #[derive(Debug, Clone)]
 pub(crate) struct FooterCache {
     footers: Cache<Key, Arc<Footer>>,
+    memory: MemoryBudget,
 }
 
 impl FooterCache {
-    /// A cache that holds at most about `capacity_bytes`.
-    pub(crate) fn new(capacity_bytes: u64) -> Self {
+    /// A cache that holds at most about `capacity_bytes`. Footers of unusual size are reserved in `memory` while they are read.
+    pub(crate) fn new(capacity_bytes: u64, memory: &MemoryBudget) -> Self {
         let weigh = |key: &Key, footer: &Arc<Footer>| {
             u32::try_from(key.0.name.len() + footer.metadata.memory_size()).unwrap_or(u32::MAX)
         };
         let footers = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).support_invalidation_closures();
-        Self { footers: footers.build() }
+        Self { footers: footers.build(), memory: memory.clone() }
     }
 
     /// A file's footer, its columns under the table's names.
@@ -75,21 +78,38 @@ impl FooterCache {
             return Ok(footer);
         }
         let _wait = file.io.waits.enter_file("the footer", &file.location, None);
-        let (pages, file, mapping) = (pages.clone(), file.clone(), Arc::clone(mapping));
+        match self.load_once(pages, file, mapping, key.clone()).await {
+            // Another query, whose request we waited for, reached its own limit: once, we ask for ourselves.
+            Err(error) if matches!(*error, Error::Limit { .. }) => self.load_once(pages, file, mapping, key).await,
+            loaded => loaded,
+        }
+        .map_err(|error| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
+    }
+
+    /// The footer, loaded by whoever asks for it first.
+    async fn load_once(
+        &self,
+        pages: &Pages,
+        file: &DataFile,
+        mapping: &Arc<ColumnMapping>,
+        key: Key,
+    ) -> Result<Arc<Footer>, Arc<Error>> {
+        let (pages, file, mapping, memory) = (pages.clone(), file.clone(), Arc::clone(mapping), self.memory.clone());
         let load = async move {
-            match load(&pages, &file, &mapping).await {
+            match load(&pages, &file, &mapping, &memory).await {
                 // What came may be damaged, and not the file.
                 Err(error) if error.damaged_file().is_some() || matches!(error, Error::Unsupported { .. }) => {
                     pages.forget(&file);
-                    load(&pages, &file, &mapping).await
+                    load(&pages, &file, &mapping, &memory).await
                 }
                 loaded => loaded,
             }
         };
         // The decoder may wait for a footer that is being read ahead: the read goes on though reading ahead waits for its budget.
         let footers = self.footers.clone();
-        let loaded = own_task(async move { footers.try_get_with(key, load).await }).await?;
-        loaded.map_err(|error: Arc<Error>| Arc::try_unwrap(error).unwrap_or_else(Error::Shared))
+        own_task(async move { footers.try_get_with(key, load).await }.boxed())
+            .await
+            .map_err(|error| Arc::new(error.into()))?
     }
 
     /// Forgets a file's footer, under whatever names its columns were.
@@ -106,10 +126,11 @@ impl FooterCache {
     }
 }
 
-async fn load(pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result<Arc<Footer>> {
+async fn load(pages: &Pages, file: &DataFile, mapping: &ColumnMapping, memory: &MemoryBudget) -> Result<Arc<Footer>> {
     let row_groups = file.key.size_bytes / ROW_GROUP_BYTES + 1;
     let columns = mapping.schema().as_struct().fields().len() as u64;
-    let end = end_of_file(pages, file, columns * row_groups).await?;
+    let mut reserved = memory.begin(format!("the footer of {}", file.location));
+    let end = end_of_file(pages, file, columns * row_groups, &mut reserved).await?;
     let metadata = Arc::new(decode(&end, file, mapping)?);
     let layout = match file.key.size_bytes {
         size if size <= WHOLE_FILE_BYTES_MAX => {
@@ -127,7 +148,9 @@ async fn load(pages: &Pages, file: &DataFile, mapping: &ColumnMapping) -> Result
 }
 
 /// The file's last bytes, from its page index or its footer on, whichever comes first.
-async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64) -> Result<Bytes> {
+///
+/// More than the first request brings is reserved before it is read: a damaged footer may say anything.
+async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64, reserved: &mut Reserved) -> Result<Bytes> {
     let size = file.key.size_bytes;
     if size < 12 {
         return Err(damaged(file, format!("{size} bytes are too few for a Parquet file")));
@@ -153,6 +176,8 @@ async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64) -> Result<Byte
     let end = match start.checked_sub(size - tail.len() as u64) {
         Some(within) => Bytes::copy_from_slice(&tail[within as usize..]),
         None => {
+            // As it comes, and put together.
+            reserved.resize(2 * (size - start) as usize)?;
             let before = pages.fetch_alone(file, start..size - tail.len() as u64).await?;
             Bytes::from([before, tail].concat())
         }
@@ -161,7 +186,10 @@ async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64) -> Result<Byte
     let start = start_of_end(&end, file)?;
     let end = match (size - end.len() as u64).checked_sub(start) {
         None | Some(0) => end,
-        Some(_) => Bytes::from([pages.fetch_alone(file, start..size - end.len() as u64).await?, end].concat()),
+        Some(_) => {
+            reserved.resize(2 * (size - start) as usize)?;
+            Bytes::from([pages.fetch_alone(file, start..size - end.len() as u64).await?, end].concat())
+        }
     };
     if file.io.cache == CacheMode::On {
         pages.cache.insert_on_disk(&key, &end);
@@ -169,7 +197,7 @@ async fn end_of_file(pages: &Pages, file: &DataFile, chunks: u64) -> Result<Byte
     Ok(end)
 }
 
-/// Where the page index begins, if the file has one and the footer is here whole; else where the footer begins.
+/// Where the page index begins, if the file has one where writers put it and the footer is here whole; else where the footer begins.
 fn start_of_end(tail: &Bytes, file: &DataFile) -> Result<u64> {
     let footer_end = tail.len() - TRAILER_BYTES;
     let length = footer_length(tail, file)?;
@@ -182,10 +210,20 @@ fn start_of_end(tail: &Bytes, file: &DataFile) -> Result<u64> {
     let offset = file.key.size_bytes - tail.len() as u64;
     let footer =
         ParquetMetaDataReader::decode_metadata(&tail[start..footer_end]).map_err(|error| unreadable(file, &error))?;
-    let chunks = footer.row_groups().iter().flat_map(|group| group.columns());
-    let indexes = chunks.flat_map(|chunk| [chunk.column_index_offset(), chunk.offset_index_offset()]).flatten();
-    let first_index = indexes.filter_map(|offset| u64::try_from(offset).ok()).min();
-    Ok(first_index.unwrap_or(u64::MAX).min(offset + start as u64))
+    Ok(start_of_index(&footer).unwrap_or(u64::MAX).min(offset + start as u64))
+}
+
+/// Where the page index begins: behind all columns. One elsewhere is not read.
+fn start_of_index(footer: &ParquetMetaData) -> Option<u64> {
+    let chunks = || footer.row_groups().iter().flat_map(|group| group.columns());
+    let indexes = chunks().flat_map(|chunk| [chunk.column_index_offset(), chunk.offset_index_offset()]).flatten();
+    let first = indexes.min().and_then(|offset| u64::try_from(offset).ok())?;
+    let end_of = |chunk: &ColumnChunkMetaData| {
+        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        start.saturating_add(chunk.compressed_size())
+    };
+    let columns_end = chunks().map(end_of).max().and_then(|end| u64::try_from(end).ok())?;
+    (first >= columns_end).then_some(first)
 }
 
 fn footer_length(tail: &[u8], file: &DataFile) -> Result<usize> {
@@ -211,19 +249,25 @@ fn decode(end: &Bytes, file: &DataFile, mapping: &ColumnMapping) -> Result<Parqu
     let decoded = ParquetMetaDataReader::decode_metadata_with_options(footer, Some(&options))
         .map_err(|error| unreadable(file, &error))?;
     within_file(&decoded, file)?;
+    let index = match start_of_index(&decoded) {
+        Some(_) => PageIndexPolicy::Optional,
+        None => PageIndexPolicy::Skip,
+    };
     // The writer's own Arrow schema is left out: it knows columns by their old names, and Iceberg's types come from Parquet's.
     let about = decoded.file_metadata();
+    // Rows are those of the row groups, whatever the footer says of the whole: some writers leave it at 0.
+    let rows = decoded.row_groups().iter().try_fold(0_i64, |rows, group| rows.checked_add(group.num_rows()));
+    let rows = rows.ok_or_else(|| damaged(file, "its row groups have more rows than can be".to_owned()))?;
     let about = FileMetaData::new(
         about.version(),
-        about.num_rows(),
+        rows,
         about.created_by().map(str::to_owned),
         None,
         about.schema_descr_ptr(),
         about.column_orders().cloned(),
     );
     let metadata = ParquetMetaDataBuilder::new(about).set_row_groups(decoded.row_groups().to_vec()).build();
-    let mut reader =
-        ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Optional);
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(index);
     reader.read_page_indexes_sized(end, file.key.size_bytes).map_err(|error| unreadable(file, &error))?;
     let metadata = reader.finish().map_err(|error| unreadable(file, &error))?;
     pages_within_file(&metadata, file)?;
@@ -311,9 +355,8 @@ mod tests {
         writer.into_inner().unwrap().into()
     }
 
-    #[test]
-    fn a_damaged_footer_is_an_error_or_harmless_and_never_a_panic() {
-        let bytes = written();
+    /// A file of these bytes, and the mapping of its table.
+    fn file_of(bytes: &Bytes) -> (DataFile, ColumnMapping) {
         let fields = [
             NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long)),
             NestedField::required(2, "name", Type::Primitive(PrimitiveType::String)),
@@ -324,7 +367,30 @@ mod tests {
         let location: Arc<str> = Arc::from("memory://bucket/file.parquet");
         let key = FileKey { name: Arc::clone(&location), size_bytes: bytes.len() as u64 };
         let io = QueryIo::new(CacheMode::Off, IoLimits::default(), Prices::default());
-        let file = DataFile { location, key, storage, io };
+        (DataFile { location, key, storage, io }, mapping)
+    }
+
+    #[test]
+    fn rows_are_those_of_the_row_groups_whatever_the_footer_says() {
+        let bytes = written();
+        // The third field of the footer is a long: 500, and behind it is a list.
+        let rows = [0x16, 0xe8, 0x07, 0x19];
+        let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(&rows)).collect();
+        let [place] = places[..] else { panic!("{places:?}") };
+        // 0 and 1.
+        for says in [[0x80, 0x00], [0x82, 0x00]] {
+            let mut other = bytes.to_vec();
+            other[place + 1..place + 3].copy_from_slice(&says);
+            let other = Bytes::from(other);
+            let (file, mapping) = file_of(&other);
+            assert_eq!(decode(&other, &file, &mapping).unwrap().file_metadata().num_rows(), 500);
+        }
+    }
+
+    #[test]
+    fn a_damaged_footer_is_an_error_or_harmless_and_never_a_panic() {
+        let bytes = written();
+        let (file, mapping) = file_of(&bytes);
         let metadata = decode(&bytes, &file, &mapping).unwrap();
         assert!(metadata.offset_index().is_some() && metadata.row_group(0).num_rows() == 500);
         // Both indexes and the footer.

@@ -26,6 +26,7 @@ mod page_cache;
 mod page_checksums;
 mod page_growth;
 mod page_header;
+mod page_values;
 mod pages;
 mod peer;
 mod prefetch;

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use parquet::basic::{CompressionCodec as Codec, Type as PhysicalType};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::page_index::offset_index::PageLocation;
 
-use super::delta_lengths;
 use super::page_header::PageHeader;
 use super::unpack::{growth_max, ignores_size, is_more_than, unpacked};
+use super::{delta_lengths, page_values};
 
 /// What a column has without being counted: pages are of a megabyte as a rule.
 const FREE_BYTES: u64 = 4 << 20;
@@ -29,6 +30,8 @@ const LEVELS_BYTES: u64 = 8;
 /// Encodings of texts by differences of their lengths (parquet.thrift).
 const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
 const DELTA_BYTE_ARRAY: i64 = 7;
+/// Of numbers, by the first bytes of all of them, then the second ones, and so on.
+const BYTE_STREAM_SPLIT: i64 = 9;
 
 /// Where a file's column chunks are, and which of their pages were looked into already.
 #[derive(Debug)]
@@ -72,7 +75,9 @@ impl Chunks {
         for (range, bytes) in ranges.iter().zip(read) {
             let Some((group, column)) = self.chunk_at(range.start) else { continue };
             let row_group = metadata.row_group(group);
-            let pages = self.pages(row_group.column(column), range.start, bytes)?;
+            let index = metadata.offset_index().and_then(|index| index.get(group)?.get(column));
+            let index = index.map_or(&[][..], |index| index.page_locations());
+            let pages = self.pages(row_group.column(column), index, range.start, bytes)?;
             match &mut of_chunk {
                 Some((last_group, last_column, known)) if (*last_group, *last_column) == (group, column) => {
                     known.extend(pages);
@@ -92,11 +97,21 @@ impl Chunks {
         range.contains(&position).then_some((*group, *column))
     }
 
-    /// The pages that bytes of a chunk hold.
-    fn pages(&self, chunk: &ColumnChunkMetaData, start: u64, bytes: &Bytes) -> Result<Vec<Page>, Damage> {
+    /// The pages that bytes of a chunk hold, of which an index may say where they are.
+    fn pages(
+        &self,
+        chunk: &ColumnChunkMetaData,
+        index: &[PageLocation],
+        start: u64,
+        bytes: &Bytes,
+    ) -> Result<Vec<Page>, Damage> {
         let codec = chunk.compression_codec();
-        let (mut pages, mut at) = (Vec::new(), 0);
-        while let Some(header) = bytes.get(at..).and_then(PageHeader::read) {
+        let (mut pages, mut at, mut values) = (Vec::new(), 0, 0_u64);
+        // Behind the last value the decoder reads nothing.
+        while at < bytes.len() && values < u64::try_from(chunk.num_values()).unwrap_or(0) {
+            let header = PageHeader::read(&bytes[at..])
+                .ok_or_else(|| format!("the header of the page at byte {} cannot be read", start + at as u64))?;
+            values = values.saturating_add(if header.is_dictionary { 0 } else { header.values as u64 });
             let begin = at + header.header_bytes;
             // The decoder says what is wrong with a page that is not there whole.
             let Some(body) = begin.checked_add(header.packed_bytes).and_then(|end| bytes.get(begin..end)) else {
@@ -105,6 +120,7 @@ impl Chunks {
             let codec = if header.is_plain { Codec::UNCOMPRESSED } else { codec };
             check_size(&header, codec)?;
             let key = start + at as u64;
+            check_index(&header, key, index)?;
             let known = self.looked_into.lock().get(&key).copied();
             let grown = match known {
                 Some(grown) => grown,
@@ -130,17 +146,33 @@ struct Page {
 }
 
 fn check_size(header: &PageHeader, codec: Codec) -> Result<(), Damage> {
+    let (says, has) = (header.unpacked_bytes, header.packed_bytes);
+    if codec == Codec::UNCOMPRESSED && says != has {
+        return Err(format!("a page that is not compressed says that it has {says} bytes, and has {has}"));
+    }
     let Some(growth) = growth_max(codec) else { return Ok(()) };
-    let most = header.packed_bytes.saturating_mul(growth).saturating_add(SLACK_BYTES);
-    if codec != Codec::UNCOMPRESSED && header.unpacked_bytes > most {
-        let (says, has) = (header.unpacked_bytes, header.packed_bytes);
+    if says > has.saturating_mul(growth).saturating_add(SLACK_BYTES) {
         return Err(format!("a page says that it has {says} bytes, which {codec:?} cannot make of {has}"));
     }
     Ok(())
 }
 
+/// The decoder takes the size of a page from the index, where there is one.
+fn check_index(header: &PageHeader, position: u64, index: &[PageLocation]) -> Result<(), Damage> {
+    let Ok(found) = index.binary_search_by_key(&position, |location| location.offset.cast_unsigned()) else {
+        return Ok(());
+    };
+    let (says, has) = (index[found].compressed_page_size, header.header_bytes + header.packed_bytes);
+    match usize::try_from(says) == Ok(has) {
+        true => Ok(()),
+        false => {
+            Err(format!("the page at byte {position} has {has} bytes by its header, and {says} by the page index"))
+        }
+    }
+}
+
 fn needs_a_look(header: &PageHeader, codec: Codec) -> bool {
-    ignores_size(codec) || matches!(header.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY)
+    ignores_size(codec) || matches!(header.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY | BYTE_STREAM_SPLIT)
 }
 
 /// What only the page itself tells: whether it unpacks to more than it says, and what its values grow to.
@@ -150,36 +182,63 @@ fn look_into(header: &PageHeader, codec: Codec, body: &[u8], chunk: &ColumnChunk
     if ignores_size(codec) && is_more_than(codec, &body[levels..], unpacked_bytes) {
         return Err(format!("a page says that it has {} bytes, and has more", header.unpacked_bytes));
     }
-    if header.is_dictionary || !matches!(header.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY) {
+    let is_delta = matches!(header.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY);
+    if header.is_dictionary || !(is_delta || header.encoding == BYTE_STREAM_SPLIT) {
         return Ok(0);
     }
     let values = header.values as u64;
-    if header.values > delta_lengths::VALUES_MAX {
+    if is_delta && header.values > delta_lengths::VALUES_MAX {
         return Ok(values.saturating_mul(u64::from(u32::MAX)));
     }
     let page = unpacked(codec, &body[levels..], unpacked_bytes);
-    let lengths = page.as_deref().and_then(|page| {
-        let page = if header.is_second_kind { page } else { past_levels(page, chunk)? };
-        delta_lengths::read(page)
-    });
-    let Some(lengths) = lengths else { return Ok(0) };
+    let Some((present, page)) = page.as_deref().and_then(|page| past_levels(header, page, chunk)) else {
+        return Ok(0);
+    };
+    if header.encoding == BYTE_STREAM_SPLIT {
+        return page_values::check_streams(page, present, chunk).map(|()| 0);
+    }
+    let Some(lengths) = delta_lengths::read(page) else { return Ok(0) };
     if lengths.count > header.values {
         return Err(format!("a page of {} values has lengths for {}", header.values, lengths.count));
     }
-    let for_lengths = values * size_of::<i32>() as u64;
-    // Of the second of these encodings, the lengths are of what each text has in common with the one before.
-    let repeated = if header.encoding == DELTA_BYTE_ARRAY { lengths.sum } else { 0 };
-    Ok(for_lengths.saturating_mul(2).saturating_add(repeated))
+    let for_lengths = (values * size_of::<i32>() as u64).saturating_mul(2);
+    if header.encoding != DELTA_BYTE_ARRAY {
+        return Ok(for_lengths);
+    }
+    page_values::check_prefixes(page)?;
+    // The lengths are of what each text has in common with the one before.
+    Ok(for_lengths.saturating_add(lengths.sum))
 }
 
-/// The values of a page of the first kind, behind its levels, each of which begin with their length.
-fn past_levels<'a>(mut page: &'a [u8], chunk: &ColumnChunkMetaData) -> Option<&'a [u8]> {
-    let column = chunk.column_descr();
-    for _ in [column.max_rep_level(), column.max_def_level()].iter().filter(|level| **level > 0) {
-        let (length, rest) = page.split_first_chunk::<4>()?;
-        page = rest.get(u32::from_le_bytes(*length) as usize..)?;
+/// The values of a page behind its levels, and how many of them are there. In a page of the first kind levels begin with their length.
+fn past_levels<'a>(
+    header: &PageHeader,
+    mut page: &'a [u8],
+    chunk: &ColumnChunkMetaData,
+) -> Option<(Option<usize>, &'a [u8])> {
+    if header.is_second_kind {
+        return Some((header.values.checked_sub(header.nulls), page));
     }
-    Some(page)
+    let column = chunk.column_descr();
+    let mut present = Some(header.values);
+    let levels = [
+        (column.max_rep_level(), header.has_old_repetitions, false),
+        (column.max_def_level(), header.has_old_definitions, true),
+    ];
+    for (highest, is_old, defines) in levels {
+        if highest > 0 {
+            if is_old {
+                return None;
+            }
+            let (length, rest) = page.split_first_chunk::<4>()?;
+            let (levels, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            if defines {
+                present = page_values::count_present(levels, highest, header.values);
+            }
+            page = rest;
+        }
+    }
+    Some((present, page))
 }
 
 /// What decoding takes for the pages of one chunk, beyond what is free.
@@ -257,11 +316,11 @@ pub(crate) async fn growth(
 ) -> Result<u64, Damage> {
     let computes = ranges.iter().filter_map(|range| chunks.chunk_at(range.start)).any(|(group, column)| {
         let chunk = metadata.row_group(group).column(column);
-        let deltas = chunk.encodings().any(|encoding| {
-            use parquet::basic::Encoding;
-            matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
+        let computed = chunk.encodings().any(|encoding| {
+            use parquet::basic::Encoding::{BYTE_STREAM_SPLIT, DELTA_BYTE_ARRAY, DELTA_LENGTH_BYTE_ARRAY};
+            matches!(encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY | BYTE_STREAM_SPLIT)
         });
-        deltas || ignores_size(chunk.compression_codec())
+        computed || ignores_size(chunk.compression_codec())
     });
     if !computes {
         return chunks.growth(metadata, ranges, read, batch_rows);

@@ -1,7 +1,7 @@
 //! A client's values for one parameter, in the type that the parameter has.
 //!
 //! A value that does not fit is an error that names the parameter and both types: nothing wraps around, no digit is
-//! dropped. Text converts to every type as a literal would.
+//! dropped. Text converts to every type as a literal would, local times by the session's time zone.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 
+use crate::functions::{Zone, convert};
 use crate::types::{Kind, check_digits, plain_message};
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Parameter`].
-pub(super) fn fit(values: &ArrayRef, declared: &DataType, ordinal: usize) -> Result<ArrayRef> {
+pub(super) fn fit(values: &ArrayRef, declared: &DataType, ordinal: usize, zone: Zone) -> Result<ArrayRef> {
     let values = plain(values)?;
     let from = values.data_type();
     check_digits(&values).map_err(|error| Error::Parameter {
@@ -38,16 +39,16 @@ pub(super) fn fit(values: &ArrayRef, declared: &DataType, ordinal: usize) -> Res
         message: format!("its type is {declared}, and the value of type {from} {reason}"),
     };
     let (Some(from_kind), Some(kind)) = (Kind::of(from), Kind::of(declared)) else {
-        return nested(&values, declared).map_err(refused);
+        return nested(&values, declared, zone).map_err(refused);
     };
     if !from_kind.converts_to(kind) {
         return Err(refused("does not convert to it: use CAST".to_owned()));
     }
     let converted = match declared {
-        DataType::FixedSizeBinary(length) => fixed(&values, from_kind, *length),
-        DataType::Timestamp(unit, _) if from_kind == Kind::Timestamp => timestamps(&values, *unit, declared),
-        decimal if decimal.is_decimal() && from.is_floating() => floats_as_decimals(&values, declared),
-        _ => exactly(&values, from_kind, declared),
+        DataType::FixedSizeBinary(length) => fixed(&values, from_kind, *length, zone),
+        DataType::Timestamp(unit, _) if from_kind == Kind::Timestamp => timestamps(&values, *unit, declared, zone),
+        decimal if decimal.is_decimal() && from.is_floating() => floats_as_decimals(&values, declared, zone),
+        _ => exactly(&values, from_kind, declared, zone),
     };
     match converted {
         Ok(converted) => Ok(converted),
@@ -71,28 +72,28 @@ fn plain(values: &ArrayRef) -> Result<ArrayRef> {
     }
 }
 
-fn nested(values: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
+fn nested(values: &ArrayRef, declared: &DataType, zone: Zone) -> Result<ArrayRef, String> {
     if !can_cast_types(values.data_type(), declared) {
         return Err("does not convert to it".to_owned());
     }
-    strictly(values, declared)
+    strictly(values, declared, zone)
 }
 
 /// Converts, and checks that converting back gives the same values.
-fn exactly(values: &ArrayRef, kind: Kind, declared: &DataType) -> Result<ArrayRef, String> {
-    let converted = strictly(values, declared)?;
+fn exactly(values: &ArrayRef, kind: Kind, declared: &DataType, zone: Zone) -> Result<ArrayRef, String> {
+    let converted = strictly(values, declared, zone)?;
     let same = match (kind, declared) {
-        (Kind::Text, decimal) if decimal.is_decimal() => has_room_for_fractions(values, decimal)?,
+        (Kind::Text, decimal) if decimal.is_decimal() => has_room_for_fractions(values, decimal, zone)?,
         (_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => true,
         (Kind::Text, _) => match widest(declared) {
             // Text that is too long or too far away for the widest type is in none.
-            Some(wide) => match (strictly(values, &wide), strictly(&converted, &wide)) {
+            Some(wide) => match (strictly(values, &wide, zone), strictly(&converted, &wide, zone)) {
                 (Ok(meant), Ok(kept)) => meant == kept,
                 _ => true,
             },
             None => true,
         },
-        _ => strictly(&converted, values.data_type()).is_ok_and(|back| &back == values),
+        _ => strictly(&converted, values.data_type(), zone).is_ok_and(|back| &back == values),
     };
     if same { Ok(converted) } else { Err("has digits that it has no room for".to_owned()) }
 }
@@ -107,7 +108,7 @@ fn widest(declared: &DataType) -> Option<DataType> {
 }
 
 /// Whether a decimal has all digits that texts of numbers have behind the point: arrow's parser would round them.
-fn has_room_for_fractions(texts: &ArrayRef, decimal: &DataType) -> Result<bool, String> {
+fn has_room_for_fractions(texts: &ArrayRef, decimal: &DataType, zone: Zone) -> Result<bool, String> {
     let (DataType::Decimal32(_, scale)
     | DataType::Decimal64(_, scale)
     | DataType::Decimal128(_, scale)
@@ -116,7 +117,7 @@ fn has_room_for_fractions(texts: &ArrayRef, decimal: &DataType) -> Result<bool, 
         return Ok(false);
     };
     let scale = usize::try_from(*scale).unwrap_or(0);
-    let texts = strictly(texts, &DataType::Utf8)?;
+    let texts = strictly(texts, &DataType::Utf8, zone)?;
     let digits =
         |text: &str| text.split_once('.').map_or(0, |(_, digits)| digits.trim_end().trim_end_matches('0').len());
     Ok(texts.as_string::<i32>().iter().flatten().all(|text| digits(text) <= scale))
@@ -124,37 +125,39 @@ fn has_room_for_fractions(texts: &ArrayRef, decimal: &DataType) -> Result<bool, 
 
 /// The decimals that floating-point numbers are written as, in the fewest digits that are read as the same number. Arrow
 /// multiplies instead, which gives other digits from the seventeenth on: 9999999999999999832227.84 for 1e22.
-fn floats_as_decimals(values: &ArrayRef, declared: &DataType) -> Result<ArrayRef, String> {
+fn floats_as_decimals(values: &ArrayRef, declared: &DataType, zone: Zone) -> Result<ArrayRef, String> {
     let texts: StringArray = match values.data_type() {
         DataType::Float64 => {
             values.as_primitive::<Float64Type>().iter().map(|value| value.map(|value| value.to_string())).collect()
         }
         _ => {
-            let values = strictly(values, &DataType::Float32)?;
+            let values = strictly(values, &DataType::Float32, zone)?;
             values.as_primitive::<Float32Type>().iter().map(|value| value.map(|value| value.to_string())).collect()
         }
     };
-    exactly(&(Arc::new(texts) as ArrayRef), Kind::Text, declared)
+    exactly(&(Arc::new(texts) as ArrayRef), Kind::Text, declared, zone)
 }
 
 /// First the unit, which may lose digits, then the time zone, which does not.
-fn timestamps(values: &ArrayRef, unit: TimeUnit, declared: &DataType) -> Result<ArrayRef, String> {
-    let DataType::Timestamp(_, zone) = values.data_type() else { return exactly(values, Kind::Timestamp, declared) };
-    let in_unit = exactly(values, Kind::Timestamp, &DataType::Timestamp(unit, zone.clone()))?;
-    strictly(&in_unit, declared)
+fn timestamps(values: &ArrayRef, unit: TimeUnit, declared: &DataType, zone: Zone) -> Result<ArrayRef, String> {
+    let DataType::Timestamp(_, own) = values.data_type() else {
+        return exactly(values, Kind::Timestamp, declared, zone);
+    };
+    let in_unit = exactly(values, Kind::Timestamp, &DataType::Timestamp(unit, own.clone()), zone)?;
+    strictly(&in_unit, declared, zone)
 }
 
 /// Bytes of just this length; text is a UUID.
-fn fixed(values: &ArrayRef, kind: Kind, length: i32) -> Result<ArrayRef, String> {
+fn fixed(values: &ArrayRef, kind: Kind, length: i32, zone: Zone) -> Result<ArrayRef, String> {
     let bytes: Vec<Option<Vec<u8>>> = if kind == Kind::Text {
-        let texts = strictly(values, &DataType::Utf8)?;
+        let texts = strictly(values, &DataType::Utf8, zone)?;
         let parse = |text: &str| match uuid::Uuid::from_str(text) {
             Ok(uuid) => Ok(uuid.as_bytes().to_vec()),
             Err(_) => Err(format!("'{text}' is not a UUID")),
         };
         texts.as_string::<i32>().iter().map(|text| text.map(parse).transpose()).collect::<Result<_, _>>()?
     } else {
-        let bytes = strictly(values, &DataType::Binary)?;
+        let bytes = strictly(values, &DataType::Binary, zone)?;
         bytes.as_binary::<i32>().iter().map(|value| value.map(<[u8]>::to_vec)).collect()
     };
     if let Some(other) = bytes.iter().flatten().find(|value| value.len() != length.unsigned_abs() as usize) {
@@ -165,9 +168,12 @@ fn fixed(values: &ArrayRef, kind: Kind, length: i32) -> Result<ArrayRef, String>
 }
 
 /// Converts; a value that cannot be converted is an error, and never NULL.
-fn strictly(values: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+fn strictly(values: &ArrayRef, to: &DataType, zone: Zone) -> Result<ArrayRef, String> {
     if values.data_type() == to {
         return Ok(Arc::clone(values));
+    }
+    if let Some(converted) = convert(values, to, zone).map_err(|error| error.find_root().message().into_owned())? {
+        return Ok(converted);
     }
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     cast_with_options(values, to, &options).map_err(reason)
@@ -187,7 +193,7 @@ mod tests {
     use super::*;
 
     fn fitted(values: impl Array + 'static, declared: &DataType) -> Result<ArrayRef> {
-        fit(&(Arc::new(values) as ArrayRef), declared, 2)
+        fit(&(Arc::new(values) as ArrayRef), declared, 2, Zone::UTC)
     }
 
     #[test]
@@ -207,7 +213,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_by_number_and_types() {
-        let refused = |values: ArrayRef, declared: &DataType| fit(&values, declared, 2).unwrap_err().to_string();
+        let refused =
+            |values: ArrayRef, declared: &DataType| fit(&values, declared, 2, Zone::UTC).unwrap_err().to_string();
         let large = refused(Arc::new(Int64Array::from(vec![3_000_000_000])), &DataType::Int32);
         for part in ["parameter 2", "Int32", "Int64", "3000000000"] {
             assert!(large.contains(part), "{large}");

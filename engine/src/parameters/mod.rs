@@ -23,7 +23,8 @@ pub(crate) use place::{as_columns, as_variables, bind_variables, name_items, ord
 
 use self::place::name_of;
 use crate::memory::Reserved;
-use crate::{Error, Result};
+use crate::options::zone_of_session;
+use crate::{Error, Result, Session};
 
 /// Values for a statement's parameters: one row for each time that it runs.
 #[derive(Clone)]
@@ -48,7 +49,8 @@ impl Parameters {
     ///
     /// # Errors
     /// If there is not one column for each parameter, or a value does not fit its parameter; the parameter is named.
-    pub fn bind(declared: &Schema, rows: &RecordBatch) -> Result<Self> {
+    pub fn bind(declared: &Schema, rows: &RecordBatch, session: &Session) -> Result<Self> {
+        let zone = zone_of_session(session);
         check_count(declared.fields().len(), rows.num_columns())?;
         if rows.num_columns() == 0 {
             return Ok(Self::none());
@@ -56,7 +58,7 @@ impl Parameters {
         let mut fields = Vec::with_capacity(rows.num_columns());
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(rows.num_columns());
         for (index, (values, field)) in rows.columns().iter().zip(declared.fields()).enumerate() {
-            let values = fit::fit(values, field.data_type(), index + 1)?;
+            let values = fit::fit(values, field.data_type(), index + 1, zone)?;
             fields.push(Field::new(name_of(index + 1), values.data_type().clone(), true));
             columns.push(values);
         }

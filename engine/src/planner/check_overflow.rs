@@ -1,8 +1,11 @@
-//! Integer `+`, `-`, `*` and unary minus fail when they overflow.
+//! Integer `+`, `-`, `*` and unary minus fail when they overflow, and so do operators of decimals.
 //!
 //! In: a logical plan after type coercion. Out: the same plan with [`CheckedArithmetic`] in the place of these operators, because
-//! DataFusion evaluates them with wrapping kernels, in constants as in columns. Comparisons and all other types are left as they
+//! DataFusion evaluates them with wrapping kernels, in constants as in columns; with [`DecimalArithmetic`] where the type of a result of
+//! decimals has no room for all results. Comparisons and all other types are left as they
 //! are, and with them pruning and the keys of joins; names of columns stay.
+
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -11,10 +14,10 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
-use crate::functions::{CheckedArithmetic, Operation};
+use crate::functions::{CheckedArithmetic, DecimalArithmetic, Operation};
 
 /// The pass.
 #[derive(Debug)]
@@ -56,7 +59,10 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 Some(operation) if integer(&left).is_some_and(|ty| integer(&right) == Some(ty)) => {
                     Transformed::yes(call(operation, vec![*left, *right]))
                 }
-                _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+                _ => match decimals(&left, op, &right, schema) {
+                    Some(function) => Transformed::yes(function.call(vec![*left, *right])),
+                    None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+                },
             }
         }
         Expr::Negative(value) if integer(&value).is_some_and(|ty| ty.is_signed_integer()) => {
@@ -64,6 +70,14 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// The function for decimals that may overflow.
+fn decimals(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Arc<ScalarUDF>> {
+    if !matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo) {
+        return None;
+    }
+    DecimalArithmetic::function(op, &left.get_type(schema).ok()?, &right.get_type(schema).ok()?)
 }
 
 /// The checked operation on operands of one type.

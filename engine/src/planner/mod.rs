@@ -5,16 +5,22 @@ mod check_constants;
 mod check_overflow;
 pub(crate) mod correlated;
 mod distinct_projections;
+mod frames_of_months;
 mod guarded_filter_pushdown;
+mod keep_above_aggregates;
 mod limit_repetition;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
+mod postgres_patterns;
 mod read_ahead;
 mod recursive_fields;
 mod refuse_nested_extremes;
+mod session_zone;
+mod settle_frames;
 mod settle_in_lists;
 mod three_valued_in;
+mod values_of_one_type;
 pub(crate) mod wide_select;
 mod wider_type_wins;
 mod within_budget;
@@ -31,6 +37,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
 use self::bounded_filter_pushdown::BoundedFilterPushdown;
 use self::distinct_projections::DistinctProjections;
+use self::keep_above_aggregates::KeepAboveAggregates;
 use self::within_budget::WithinBudget;
 use self::wrong_keys::WithoutWrongKeys;
 
@@ -46,10 +53,17 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// DataFusion's analysis with ours around it.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(wider_type_wins::WiderTypeWins)];
+        vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(values_of_one_type::ValuesOfOneType)];
+    rules.push(Arc::new(wider_type_wins::WiderTypeWins));
+    rules.push(Arc::new(postgres_patterns::PostgresPatterns));
+    // Offsets are texts until DataFusion gives them types.
+    rules.push(Arc::new(settle_frames::SettleFrames));
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(limit_repetition::LimitRepetition));
+    // Every conversion is a cast now.
+    rules.push(Arc::new(session_zone::SessionZone));
     // These need operands of one type.
+    rules.push(Arc::new(frames_of_months::FramesOfMonths));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     // The passes behind it see to the joins and aggregates that it makes, too.
@@ -64,6 +78,9 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     for rule in &mut rules {
+        if rule.name() == "push_down_filter" {
+            *rule = Arc::new(KeepAboveAggregates(Arc::clone(rule)));
+        }
         // Both write the expressions of columns into conditions.
         if ["push_down_filter", "eliminate_outer_join"].contains(&rule.name()) {
             *rule = Arc::new(BoundedFilterPushdown(Arc::clone(rule)));

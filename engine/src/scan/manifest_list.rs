@@ -46,8 +46,11 @@ fn result_type(field: &PartitionField, source: &PrimitiveType) -> Option<Primiti
     field.transform.result_type(&Type::Primitive(source.clone())).ok()?.as_primitive_type().cloned()
 }
 
+/// The rows of a manifest's live files. A count of none where files are listed proves nothing: some writers leave it at 0.
 fn live_rows(file: &ManifestFile) -> Option<u64> {
-    Some(file.added_rows_count? + file.existing_rows_count?)
+    let rows = |rows: Option<u64>, files: Option<u32>| rows.filter(|rows| *rows > 0 || files == Some(0));
+    let added = rows(file.added_rows_count, file.added_files_count)?;
+    added.checked_add(rows(file.existing_rows_count, file.existing_files_count)?)
 }
 
 /// One partition field's summary over the files of a manifest.
@@ -114,4 +117,42 @@ fn bucket_ranges(source_id: i32, buckets: u32, summaries: &[Option<Summary>]) ->
         _ => None,
     });
     BucketRanges { source_id, buckets, ranges: ranges.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_of_no_rows_where_files_are_listed_is_no_count() {
+        let mut manifest = ManifestFile {
+            manifest_path: String::new(),
+            manifest_length: 0,
+            partition_spec_id: 0,
+            content: iceberg::spec::ManifestContentType::Data,
+            sequence_number: 0,
+            min_sequence_number: 0,
+            added_snapshot_id: 0,
+            added_files_count: Some(2),
+            existing_files_count: Some(0),
+            deleted_files_count: Some(0),
+            added_rows_count: Some(7),
+            existing_rows_count: Some(0),
+            deleted_rows_count: Some(0),
+            partitions: None,
+            key_metadata: None,
+            first_row_id: None,
+        };
+        assert_eq!(live_rows(&manifest), Some(7));
+        manifest.existing_files_count = Some(1);
+        assert_eq!(live_rows(&manifest), None);
+        manifest.existing_rows_count = Some(3);
+        assert_eq!(live_rows(&manifest), Some(10));
+        manifest.added_rows_count = Some(0);
+        assert_eq!(live_rows(&manifest), None);
+        manifest.added_files_count = None;
+        assert_eq!(live_rows(&manifest), None);
+        manifest.added_files_count = Some(0);
+        assert_eq!(live_rows(&manifest), Some(3));
+    }
 }

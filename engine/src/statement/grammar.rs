@@ -9,9 +9,10 @@ use std::any::TypeId;
 use std::cell::Cell;
 
 use datafusion::sql::sqlparser::ast::Expr;
-use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::budget;
 
@@ -55,6 +56,14 @@ impl Dialect for Grammar {
     /// What the parser allows only the generic dialect, it allows this.
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
+    }
+
+    /// `^` is a power, and binds closer than `*`, as in PostgreSQL.
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        match parser.peek_token_ref().token {
+            Token::Caret => Some(Ok(self.prec_value(Precedence::AtTz))),
+            _ => None,
+        }
     }
 
     /// No error but this one ends the attempts at once.

@@ -10,6 +10,7 @@ use iceberg::spec::NestedField;
 use super::coerce::{Target, coerce};
 use super::literal::repeated;
 use super::plan::WritePlan;
+use crate::functions::Zone;
 use crate::names::did_you_mean;
 use crate::{Error, Result};
 
@@ -18,6 +19,8 @@ pub(super) struct Alignment {
     plan: Arc<WritePlan>,
     /// By the table's column: the source's column, or none for the default.
     origins: Vec<Option<usize>>,
+    /// Of the session: what local times and texts are of.
+    zone: Zone,
 }
 
 impl Alignment {
@@ -71,7 +74,13 @@ impl Alignment {
                 )));
             }
         }
-        Ok(Self { plan: Arc::clone(plan), origins })
+        Ok(Self { plan: Arc::clone(plan), origins, zone: Zone::UTC })
+    }
+
+    /// The same, for local times of that zone.
+    #[must_use]
+    pub(super) fn in_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
     }
 
     /// A batch of the source as a batch of the table.
@@ -83,7 +92,13 @@ impl Alignment {
             columns.push(match origin {
                 Some(position) => coerce(
                     batch.column(*position),
-                    Target { table: &self.plan.table, path: &field.name, field, data_type: arrow.data_type() },
+                    Target {
+                        table: &self.plan.table,
+                        path: &field.name,
+                        field,
+                        data_type: arrow.data_type(),
+                        zone: self.zone,
+                    },
                 )?,
                 None => repeated(field.write_default.as_ref(), arrow.data_type(), batch.num_rows(), &field.name)?,
             });

@@ -17,6 +17,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Float64Ty
 use arrow::util::display::{FormatOptions, array_value_to_string};
 use iceberg::spec::{NestedField, PrimitiveType, StructType, Type};
 
+use crate::functions::{Zone, convert as convert_in_zone};
 use crate::types::{Kind, check_digits, plain_message};
 use crate::{Error, Result};
 
@@ -29,6 +30,8 @@ pub(super) struct Target<'a> {
     pub(super) path: &'a str,
     pub(super) field: &'a NestedField,
     pub(super) data_type: &'a DataType,
+    /// What local times and texts without a zone are of.
+    pub(super) zone: Zone,
 }
 
 impl Target<'_> {
@@ -84,6 +87,11 @@ fn primitive(values: &ArrayRef, ty: &PrimitiveType, target: Target<'_>) -> Resul
     }
     if !can_cast_types(from, to) {
         return Err(target.mismatch(from));
+    }
+    if let Some(converted) =
+        convert_in_zone(values, to, target.zone).map_err(|error| target.bad_value(error.find_root().message()))?
+    {
+        return Ok(converted);
     }
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     let converted = cast_with_options(values, to, &options).map_err(|error| target.bad_value(plain_message(error)))?;

@@ -18,6 +18,7 @@ use super::plan::WritePlan;
 use super::value_rows::mean_columns;
 use crate::access::{Object, Privilege};
 use crate::ddl::table_reference;
+use crate::options::zone_of_session;
 use crate::parameters::{Declared, Parameters, ordinal_of};
 use crate::query::QueryContext;
 use crate::statement::Insert;
@@ -58,10 +59,11 @@ pub(crate) async fn insert(
         None if columns.is_empty() => one_empty_row()?,
         None => return Err(Error::Invalid("DEFAULT VALUES takes no list of columns".to_string())),
     };
+    let zone = zone_of_session(session);
     let defaults_only = rows.schema().fields().is_empty();
     let align = Box::new(move |plan: &Arc<WritePlan>, source: &Schema| match defaults_only {
         true => Alignment::by_name(plan, source),
-        false => Alignment::by_position(plan, &columns, source),
+        false => Ok(Alignment::by_position(plan, &columns, source)?.in_zone(zone)),
     });
     let written = append(engine, catalog.as_ref(), Destination::existing(table), rows, align, query).await?;
     Ok(Completion { query_id: query.id().to_string(), rows: Some(written), tag: "INSERT".to_string() })

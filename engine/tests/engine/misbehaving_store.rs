@@ -160,3 +160,34 @@ async fn a_metadata_file_that_cannot_be_written_leaves_nothing() {
     }
     ask(&engine, &session, "INSERT INTO t VALUES (1, 'a')").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_goes_on_with_its_note_or_with_none_but_not_with_one_that_may_be_there() {
+    let (store, folder) = (StubStore::start().await, tempfile::tempdir().unwrap());
+    let (engine, session) = store.engine(folder.path(), settings(None)).await;
+    table(&engine, &session, 1).await;
+    let is_note = |asked: &Asked| asked.method == "PUT" && asked.key.contains("_polynya/changes/");
+    let insert = "INSERT INTO t VALUES (-1, 'more')";
+    let rows = async || ask(&engine, &session, "SELECT count(*) AS n FROM t").await.unwrap();
+
+    store.set_faults(move |asked: &Asked| is_note(asked).then_some(Fault::AnswerLost));
+    let error = ask(&engine, &session, insert).await.unwrap_err();
+    assert!(error.to_string().contains("unavailable"), "{error}");
+    assert!(rows().await.contains(" 1000 "), "nothing was inserted");
+    assert_eq!(store.keys(".parquet").len(), 1);
+    assert!(!store.keys(".json").iter().any(|key| key.contains("_polynya")), "no note is left");
+
+    // One answer that is lost is asked for again.
+    let mut lost = 0;
+    store.set_faults(move |asked: &Asked| {
+        lost += usize::from(is_note(asked));
+        (is_note(asked) && lost == 1).then_some(Fault::AnswerLost)
+    });
+    ask(&engine, &session, insert).await.unwrap();
+    assert!(rows().await.contains(" 1001 "));
+    assert!(!store.keys(".json").iter().any(|key| key.contains("_polynya")), "no note is left");
+
+    store.set_faults(move |asked: &Asked| is_note(asked).then_some(Fault::Status("405 Method Not Allowed", "")));
+    ask(&engine, &session, insert).await.unwrap();
+    assert!(rows().await.contains(" 1002 "), "a store that takes no notes is written to without");
+}

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Status(&'static str, &'static str),
     /// Nothing, and then nothing more.
     Stall,
+    /// What was asked for, and then an error.
+    AnswerLost,
 }
 
 type Faults = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
@@ -130,6 +132,10 @@ impl State {
             let answer = match fault {
                 None => self.answer(&asked, range, body),
                 Some(Fault::Status(status, headers)) => answer(status, headers, b""),
+                Some(Fault::AnswerLost) => {
+                    self.answer(&asked, range, body);
+                    answer("500 Internal Server Error", "", b"")
+                }
                 Some(Fault::Stall) => {
                     tokio::time::sleep(std::time::Duration::from_secs(60)).await;
                     return;

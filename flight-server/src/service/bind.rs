@@ -56,7 +56,8 @@ impl Inner {
         }
         let memory = self.engine.memory();
         let Some((rows, held)) = read(first, rest, self.bound_bytes_max, memory).await? else { return Ok(None) };
-        let bound = Parameters::bind(declared, &rows).map_err(|error| engine_status(&error, None))?;
+        let bound =
+            Parameters::bind(declared, &rows, &prepared.session).map_err(|error| engine_status(&error, None))?;
         Ok(Some(bound.holding(held)))
     }
 }

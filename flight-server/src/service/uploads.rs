@@ -9,6 +9,7 @@
 //! say; what it panics at is an error like any other damage.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::Read;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,9 +17,10 @@ use std::task::Poll;
 use arrow_flight::FlightData;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
-use arrow_ipc::{MessageHeader, RecordBatch, root_as_message};
+use arrow_ipc::{Buffer, CompressionType, MessageHeader, RecordBatch, root_as_message};
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use lz4_flex::frame::FrameDecoder;
 use parking_lot::Mutex;
 use polynya_engine::Reserved;
 use tonic::{Code, Status, Streaming};
@@ -108,7 +110,10 @@ impl Upload {
         let damaged = || FlightError::DecodeError("they are not valid Arrow data".to_owned());
         let Some(mut decoder) = self.decoder.take() else { return Err(damaged()) };
         let work = move || {
-            let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| decoder.decode(message)));
+            let decoded = std::panic::catch_unwind(AssertUnwindSafe(|| match has_more_than_said(&message) {
+                true => Err(FlightError::DecodeError("a buffer is longer than it says".to_owned())),
+                false => decoder.decode(message),
+            }));
             (decoder, decoded)
         };
         let (decoder, decoded) = match bytes <= SMALL_BYTES {
@@ -196,19 +201,42 @@ fn check(message: &FlightData, bytes_max: usize) -> Result<Size, Status> {
 /// What the buffers of a batch say that they will have once they are unpacked.
 fn unpacked_bytes(batch: &RecordBatch<'_>, body: &[u8]) -> u64 {
     let buffers = batch.buffers().into_iter().flat_map(|buffers| buffers.iter());
-    let said = buffers.map(|buffer| {
-        let packed = u64::try_from(buffer.length()).unwrap_or(u64::MAX);
-        let begin = usize::try_from(buffer.offset()).ok();
-        let length = begin.and_then(|begin| body.get(begin..begin.checked_add(LENGTH_BYTES)?));
-        let length = length.and_then(|length| Some(i64::from_le_bytes(length.try_into().ok()?)));
-        match length {
-            _ if packed < LENGTH_BYTES as u64 => 0,
-            Some(length) => u64::try_from(length).unwrap_or(packed),
-            // The decoder says what is wrong with it.
-            None => 0,
-        }
+    let said = buffers.map(|buffer| match said(buffer, body) {
+        Some((length, packed)) => u64::try_from(length).unwrap_or(packed.len() as u64),
+        // The decoder says what is wrong with it.
+        None => 0,
     });
     said.fold(0, u64::saturating_add)
+}
+
+/// The length that a compressed buffer begins with, -1 if it is not compressed after all, and what follows.
+fn said<'a>(buffer: &Buffer, body: &'a [u8]) -> Option<(i64, &'a [u8])> {
+    let begin = usize::try_from(buffer.offset()).ok()?;
+    let end = begin.checked_add(usize::try_from(buffer.length()).ok()?)?;
+    let (length, packed) = body.get(begin..end)?.split_first_chunk::<LENGTH_BYTES>()?;
+    Some((i64::from_le_bytes(*length), packed))
+}
+
+/// Whether a buffer unpacks to more than it says, and than was reserved. Arrow's decoder of LZ4 unpacks all that there is before it
+/// compares; its decoder of Zstandard stops.
+fn has_more_than_said(message: &FlightData) -> bool {
+    let Ok(header) = root_as_message(&message.data_header) else { return false };
+    let batch = match header.header_type() {
+        MessageHeader::RecordBatch => header.header_as_record_batch(),
+        MessageHeader::DictionaryBatch => header.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()),
+        _ => None,
+    };
+    let Some(batch) =
+        batch.filter(|batch| batch.compression().is_some_and(|by| by.codec() == CompressionType::LZ4_FRAME))
+    else {
+        return false;
+    };
+    batch.buffers().into_iter().flat_map(|buffers| buffers.iter()).any(|buffer| {
+        let Some((length, packed)) = said(buffer, &message.data_body) else { return false };
+        let Ok(length) = u64::try_from(length) else { return false };
+        let mut unpacked = FrameDecoder::new(packed).take(length.saturating_add(1));
+        std::io::copy(&mut unpacked, &mut std::io::sink()).is_ok_and(|bytes| bytes > length)
+    })
 }
 
 #[cfg(test)]
@@ -217,7 +245,6 @@ mod tests {
 
     use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
     use arrow_flight::encode::FlightDataEncoderBuilder;
-    use arrow_ipc::CompressionType;
     use arrow_ipc::writer::IpcWriteOptions;
 
     use super::*;
@@ -264,5 +291,20 @@ mod tests {
         body[at..at + LENGTH_BYTES].copy_from_slice(&(1u64 << 46).to_le_bytes());
         message.data_body = body.into();
         assert_eq!(refused(&messages, 1024 * MIB), Some(Code::ResourceExhausted));
+    }
+
+    #[tokio::test]
+    async fn buffers_that_are_longer_than_they_say_are_found() {
+        let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; MIB]));
+        for (compression, is_unbounded) in [(CompressionType::LZ4_FRAME, true), (CompressionType::ZSTD, false)] {
+            let mut messages = messages(Arc::clone(&zeros), Some(compression)).await;
+            let message = messages.last_mut().unwrap();
+            assert!(!has_more_than_said(message), "{compression:?}");
+            let mut body = message.data_body.to_vec();
+            let at = body.windows(LENGTH_BYTES).position(|bytes| bytes == (8 * MIB as u64).to_le_bytes()).unwrap();
+            body[at..at + LENGTH_BYTES].copy_from_slice(&8_u64.to_le_bytes());
+            message.data_body = body.into();
+            assert_eq!(has_more_than_said(message), is_unbounded, "{compression:?}");
+        }
     }
 }

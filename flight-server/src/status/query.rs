@@ -31,6 +31,8 @@ const WORDS: &[(&str, &str)] = &[
     ("Unable to parse date from", "22008"),
     ("Unable to parse time from", "22008"),
     ("' is out of range", "22008"),
+    ("timestamp is out of range", "22008"),
+    ("plus an interval is out of range", "22008"),
     // Invalid datetime format.
     ("Error parsing timestamp from", "22007"),
     ("' as time. Tried formats", "22007"),
@@ -45,13 +47,22 @@ const WORDS: &[(&str, &str)] = &[
     ("verflow happened on", "22003"),
     ("overflow on abs", "22003"),
     ("integer overflow", "22003"),
+    ("decimal overflow", "22003"),
     ("Arithmetic Overflow", "22003"),
     // Substring error.
     ("negative count not allowed", "22011"),
+    // Invalid preceding or following size, and invalid arguments of window functions.
+    ("offset must not be negative", "22013"),
+    ("offset must not be null", "22004"),
+    ("argument of nth_value", "22016"),
+    ("NTILE requires", "22014"),
+    ("bigint out of range", "22003"),
+    ("frame starting from", "42P20"),
     // Invalid parameter value.
     ("Unsupported date_trunc granularity", "22023"),
     ("Date part '", "22023"),
     ("Invalid timezone", "22023"),
+    ("there is no time zone", "22023"),
     ("There is no built-in", "22023"),
     ("requires start to be 1", "22023"),
     ("does not support the global flag", "22023"),

@@ -2,7 +2,8 @@
 //!
 //! Sums are kept in 128 bits, also between partial and final aggregation, and are checked when they are asked for: so a
 //! sum that fits is answered whatever the order of its rows, and one that does not fit always fails. Types and names are
-//! DataFusion's; so are the sums of all other types, and with them `avg()`, which sums doubles.
+//! DataFusion's; so are the sums of all other types, and with them `avg()`, which sums doubles; but doubles in a window's frame that moves are
+//! [`super::sliding`].
 
 mod accumulators;
 mod groups;
@@ -22,6 +23,8 @@ use datafusion::logical_expr::{
 
 use accumulators::{DistinctSum, RunningSum, SlidingDistinctSum};
 use groups::GroupSums;
+
+use super::sliding::{FloatSum, Sliding};
 
 /// The aggregate.
 #[derive(Debug, Default)]
@@ -81,6 +84,7 @@ impl AggregateUDFImpl for ExactSum {
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match args.is_distinct {
             true => for_type!(args, SlidingDistinctSum, self.inner.create_sliding_accumulator(args)),
+            false if args.return_field.data_type() == &DataType::Float64 => Ok(Box::new(Sliding::new(FloatSum::Sum))),
             false => for_type!(args, RunningSum, self.inner.create_sliding_accumulator(args)),
         }
     }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, Int64Array, Int64Builder, ListBuilder, RecordBatch,
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::ParquetMetaDataReader;
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
 
 use super::super::decoded::BATCH_ROWS;
 use super::*;
@@ -179,4 +179,97 @@ fn smaller_batches_take_less() {
     let growth = |rows| Chunks::new(&file.metadata).growth(&file.metadata, std::slice::from_ref(&range), &read, rows);
     assert!(growth(BATCH_ROWS).unwrap() > 15_000_000);
     assert_eq!(growth(10), Ok(0));
+}
+
+/// A run of differences (parquet-format, Encodings.md) of so many lengths, each in a byte.
+fn lengths(lengths: &[u8]) -> Vec<u8> {
+    let mut run = vec![0x80, 0x01, 0x01, lengths.len() as u8, lengths[0] << 1];
+    if lengths.len() > 1 {
+        // Differences of at least -64, in one miniblock of 8 bits each.
+        let differences = lengths.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]).wrapping_add(64));
+        let mut packed: Vec<u8> = differences.collect();
+        packed.resize(128, 0);
+        run.extend([0x7f, 8]);
+        run.extend(packed);
+    }
+    run
+}
+
+/// A page of the first kind of texts that all are there, by what they repeat and what is theirs.
+fn repeating(prefixes: &[u8], suffixes: &[u8]) -> Vec<u8> {
+    let theirs = vec![b'x'; suffixes.iter().map(|length| usize::from(*length)).sum()];
+    let values = prefixes.len() as u8;
+    let body = [vec![2, 0, 0, 0, values << 1, 1], lengths(prefixes), lengths(suffixes), theirs].concat();
+    page(body.len() as i64, values.into(), DELTA_BYTE_ARRAY, &body)
+}
+
+#[test]
+fn texts_that_repeat_more_than_there_is_are_damaged() {
+    let properties = WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::DELTA_BYTE_ARRAY);
+    let file = written(Arc::new(StringArray::from(vec!["Hello"; 3])), properties);
+    assert!(file.growth_of(repeating(&[0, 2, 4], &[3, 2, 1])).is_ok());
+    assert!(file.growth_of(repeating(&[0, 3, 3], &[3, 0, 9])).is_ok());
+    let error = file.growth_of(repeating(&[0, 4, 0], &[3, 2, 1])).unwrap_err();
+    assert!(error.contains("value 1 of a page repeats 4 bytes of the one before, which has 3"), "{error}");
+    assert!(file.growth_of(repeating(&[1, 2, 3], &[3, 2, 1])).is_err());
+    assert!(file.growth_of(repeating(&[0, 2, 5], &[3, 2, 1])).is_err());
+}
+
+#[test]
+fn numbers_in_streams_that_are_not_of_one_length_are_damaged() {
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
+    for (version, compression) in [
+        (WriterVersion::PARQUET_1_0, Compression::UNCOMPRESSED),
+        (WriterVersion::PARQUET_2_0, Compression::UNCOMPRESSED),
+        (WriterVersion::PARQUET_1_0, Compression::ZSTD(Default::default())),
+        (WriterVersion::PARQUET_2_0, Compression::SNAPPY),
+    ] {
+        let properties = WriterProperties::builder().set_writer_version(version).set_compression(compression);
+        let properties = properties.set_dictionary_enabled(false).set_encoding(Encoding::BYTE_STREAM_SPLIT);
+        let file = written(Arc::clone(&numbers), properties);
+        assert!(
+            file.metadata.row_group(0).column(0).encodings().any(|used| matches!(used, Encoding::BYTE_STREAM_SPLIT))
+        );
+        assert!(file.growth().is_ok(), "{version:?} {compression:?} {:?}", file.growth());
+    }
+    let properties =
+        WriterProperties::builder().set_dictionary_enabled(false).set_encoding(Encoding::BYTE_STREAM_SPLIT);
+    let file = written(numbers, properties);
+    // Levels 1, 0, 1, and the bytes of two numbers.
+    let with = |bytes: usize| {
+        let body = [&[2, 0, 0, 0, 3, 0b101][..], &vec![7; bytes][..]].concat();
+        page(body.len() as i64, 3, BYTE_STREAM_SPLIT, &body)
+    };
+    assert!(file.growth_of(with(16)).is_ok());
+    for bytes in [0, 8, 15, 17, 24] {
+        let error = file.growth_of(with(bytes)).unwrap_err();
+        assert!(error.contains("2 values of 8 bytes in streams"), "{error}");
+    }
+}
+
+#[test]
+fn a_page_that_has_another_size_than_its_header_or_the_index_says_is_damaged() {
+    let file = longs(Compression::UNCOMPRESSED);
+    let body = [&[2, 0, 0, 0, 2, 1][..], &[7; 8]].concat();
+    assert!(file.growth_of(page(14, 1, 0, &body)).is_ok());
+    for says in [0, 13, 15] {
+        let error = file.growth_of(page(says, 1, 0, &body)).unwrap_err();
+        assert!(error.contains("is not compressed says that it has"), "{error}");
+    }
+    let range = file.range();
+    let read = file.bytes.slice(range.start as usize..range.end as usize);
+    let chunk = file.metadata.row_group(0).column(0);
+    let header = PageHeader::read(&read).unwrap();
+    let location = |compressed_page_size: usize| PageLocation {
+        offset: range.start as i64,
+        compressed_page_size: compressed_page_size as i32,
+        first_row_index: 0,
+    };
+    let size = header.header_bytes + header.packed_bytes;
+    let chunks = Chunks::new(&file.metadata);
+    assert!(chunks.pages(chunk, &[location(size)], range.start, &read).is_ok());
+    for wrong in [size - 1, size + 1] {
+        let error = chunks.pages(chunk, &[location(wrong)], range.start, &read).err().unwrap();
+        assert!(error.contains("by the page index"), "{error}");
+    }
 }

@@ -1,0 +1,222 @@
+//! Offsets of RANGE frames: checked, in the type of what the window is ordered by.
+//!
+//! In: a plan as it was written, where these offsets are texts. Out: the same plan, or an error. DataFusion takes a negative offset for a
+//! frame that ends before it begins (and panics), rounds an offset to the digits of the column, and calls a frame unbounded where
+//! an offset does not fit the column's type or cannot be added to it.
+//!
+//! ```text
+//! count(*) OVER (ORDER BY day RANGE BETWEEN 36 hours PRECEDING AND …)    day is a date
+//! count(*) OVER (ORDER BY day RANGE BETWEEN 1 days PRECEDING AND …)      the same rows; DataFusion would go back two days
+//! ```
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::expr::WindowFunctionParams;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
+use datafusion::optimizer::analyzer::AnalyzerRule;
+
+use crate::Error;
+
+const DAY_NANOSECONDS: i64 = 86_400_000_000_000;
+
+/// The pass.
+#[derive(Debug)]
+pub(super) struct SettleFrames;
+
+impl AnalyzerRule for SettleFrames {
+    fn name(&self) -> &str {
+        "settle_frames"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(settle_plan)?.data)
+    }
+}
+
+fn settle_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Window(window) = &plan else { return Ok(Transformed::no(plan)) };
+    let schema = Arc::clone(window.input.schema());
+    let names = NamePreserver::new(&plan);
+    let settled = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let settled = expr.transform_down(|expr| settle_expr(expr, &schema))?;
+        Ok(settled.update_data(|expr| name.restore(expr)))
+    })?;
+    if settled.transformed { settled.map_data(LogicalPlan::recompute_schema) } else { Ok(settled) }
+}
+
+fn settle_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::WindowFunction(mut function) = expr else { return Ok(Transformed::no(expr)) };
+    let WindowFunctionParams { order_by, window_frame, .. } = &mut function.params;
+    let has_offset =
+        [&window_frame.start_bound, &window_frame.end_bound].into_iter().any(|bound| text(bound).is_some());
+    let mut changed = false;
+    if window_frame.units == WindowFrameUnits::Range
+        && has_offset
+        && let Some(key) = order_by.first()
+    {
+        let key = key.expr.get_type(schema)?;
+        let settled = settle_frame(window_frame, &key)?;
+        changed = settled != *window_frame;
+        *window_frame = settled;
+    }
+    Ok(Transformed::new_transformed(Expr::WindowFunction(function), changed))
+}
+
+/// An offset as it was written.
+fn text(bound: &WindowFrameBound) -> Option<&str> {
+    match bound {
+        WindowFrameBound::Preceding(ScalarValue::Utf8(text)) | WindowFrameBound::Following(ScalarValue::Utf8(text)) => {
+            text.as_deref().map(str::trim)
+        }
+        _ => None,
+    }
+}
+
+fn settle_frame(frame: &WindowFrame, key: &DataType) -> Result<WindowFrame> {
+    let key = if let DataType::Dictionary(_, value) = key { value.as_ref() } else { key };
+    let (start, end) = (&frame.start_bound, &frame.end_bound);
+    if !matches!(key, DataType::Date32 | DataType::Timestamp(..)) {
+        let offsets = [number(start, key, "starting")?, number(end, key, "ending")?];
+        check_reach(start, key, matches!(start, WindowFrameBound::Following(_)))?;
+        check_reach(end, key, matches!(end, WindowFrameBound::Preceding(_)))?;
+        if let [Some(start_offset), Some(end_offset)] = offsets {
+            match (start, end) {
+                (WindowFrameBound::Preceding(_), WindowFrameBound::Preceding(_)) if start_offset < end_offset => {
+                    refuse_reversed()?
+                }
+                (WindowFrameBound::Following(_), WindowFrameBound::Following(_)) if start_offset > end_offset => {
+                    refuse_reversed()?
+                }
+                _ => {}
+            }
+        }
+        return Ok(frame.clone());
+    }
+    let offsets = [interval(start, "starting")?, interval(end, "ending")?];
+    if let [Some(start_offset), Some(end_offset)] = offsets {
+        match (start, end) {
+            (WindowFrameBound::Preceding(_), WindowFrameBound::Preceding(_)) => check_longer(start_offset, end_offset)?,
+            (WindowFrameBound::Following(_), WindowFrameBound::Following(_)) => check_longer(end_offset, start_offset)?,
+            _ => {}
+        }
+    }
+    let [start_offset, end_offset] = offsets;
+    let typed = |bound: &WindowFrameBound, offset: Option<IntervalMonthDayNano>, starts: bool| match (bound, offset) {
+        (WindowFrameBound::Preceding(_), Some(offset)) => {
+            WindowFrameBound::Preceding(ScalarValue::IntervalMonthDayNano(Some(for_key(offset, key, !starts))))
+        }
+        (WindowFrameBound::Following(_), Some(offset)) => {
+            WindowFrameBound::Following(ScalarValue::IntervalMonthDayNano(Some(for_key(offset, key, starts))))
+        }
+        (bound, _) => bound.clone(),
+    };
+    Ok(WindowFrame::new_bounds(frame.units, typed(start, start_offset, true), typed(end, end_offset, false)))
+}
+
+/// The number that an offset is.
+///
+/// # Errors
+/// If it is none that can be added to the key, or is negative.
+fn number(bound: &WindowFrameBound, key: &DataType, which: &str) -> Result<Option<f64>> {
+    let Some(text) = text(bound) else { return Ok(None) };
+    if !key.is_numeric() {
+        return Err(Error::unsupported(
+            format!("RANGE with the offset {text} over {key}"),
+            "order by a number, a date or a timestamp",
+        )
+        .into());
+    }
+    let Ok(value) = text.parse::<f64>() else { return plan_err!("the frame's {which} offset {text} is not a number") };
+    if value < 0.0 || value.is_nan() {
+        return plan_err!("frame {which} offset must not be negative");
+    }
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0')).len();
+    let digits = match key {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => usize::try_from(*scale).unwrap_or(0),
+        _ if key.is_integer() => 0,
+        _ => return Ok(Some(value)),
+    };
+    if fraction > digits {
+        return plan_err!(
+            "the frame's {which} offset {text} has more digits than {key}: cast what the window is ordered by"
+        );
+    }
+    Ok(Some(value))
+}
+
+/// # Errors
+/// If the rows that an offset is behind are none because it is beyond the key's type: they would be all.
+fn check_reach(bound: &WindowFrameBound, key: &DataType, behind: bool) -> Result<()> {
+    match text(bound) {
+        Some(text) if behind && ScalarValue::try_from_string(text.to_owned(), key).is_err() => {
+            plan_err!("the frame's offset {text} is beyond {key}: cast what the window is ordered by to a larger type")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_reversed() -> Result<()> {
+    Err(Error::unsupported(
+        "a RANGE frame that ends before it begins",
+        "it has no rows; write its offsets the other way round",
+    )
+    .into())
+}
+
+/// The interval that an offset is.
+///
+/// # Errors
+/// If it is none, or is negative.
+fn interval(bound: &WindowFrameBound, which: &str) -> Result<Option<IntervalMonthDayNano>> {
+    let Some(text) = text(bound) else { return Ok(None) };
+    if text.parse::<f64>().is_ok() {
+        return plan_err!(
+            "the frame's {which} offset {text} must be an interval with a unit, such as INTERVAL '1' DAY"
+        );
+    }
+    let value = ScalarValue::try_from_string(text.to_owned(), &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let ScalarValue::IntervalMonthDayNano(Some(offset)) = value else { return Ok(None) };
+    let (least, most) = days(offset);
+    if most < 0.0 || (least < 0.0 && offset.months <= 0) {
+        return plan_err!("frame {which} offset must not be negative");
+    }
+    if least < 0.0 {
+        return Err(Error::unsupported(
+            format!("the frame's {which} offset {text}"),
+            "whether it is negative depends on the month",
+        )
+        .into());
+    }
+    Ok(Some(offset))
+}
+
+/// The fewest and the most days that an interval may be: months have 28 to 31.
+fn days(interval: IntervalMonthDayNano) -> (f64, f64) {
+    let fixed = f64::from(interval.days) + interval.nanoseconds as f64 / DAY_NANOSECONDS as f64;
+    let [least, most] = [28.0, 31.0].map(|days| f64::from(interval.months) * days + fixed);
+    (least.min(most), least.max(most))
+}
+
+/// # Errors
+/// If the interval that reaches further may be the shorter one.
+fn check_longer(far: IntervalMonthDayNano, near: IntervalMonthDayNano) -> Result<()> {
+    let each = far.months >= near.months && far.days >= near.days && far.nanoseconds >= near.nanoseconds;
+    if each || days(far).0 >= days(near).1 { Ok(()) } else { refuse_reversed() }
+}
+
+/// The interval in whole days, for dates: these many days or more are `up`.
+fn for_key(offset: IntervalMonthDayNano, key: &DataType, up: bool) -> IntervalMonthDayNano {
+    if key != &DataType::Date32 {
+        return offset;
+    }
+    let whole = offset.nanoseconds.div_euclid(DAY_NANOSECONDS);
+    let more = up && offset.nanoseconds.rem_euclid(DAY_NANOSECONDS) != 0;
+    let whole = i32::try_from(whole).unwrap_or(i32::MAX / 2);
+    IntervalMonthDayNano::new(offset.months, offset.days.saturating_add(whole).saturating_add(i32::from(more)), 0)
+}

@@ -1,0 +1,34 @@
+"""Faults of ours that are known and not mended: their findings are counted, and are no failures.
+
+An entry hides all that its pattern fits: it goes away with the fault. `pattern` is sought in our text of the query, `error` in our error.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    pattern: str = ""
+    error: str | None = None
+
+
+KNOWN = [
+    Fault("windows in an order of times or bytes", error="Cannot run range queries on datatype"),
+    Fault("a key twice in the order of DISTINCT ON", "DISTINCT ON", error="broke off"),
+    Fault("a date minus a date is a duration", r"date_\d+ - |DATE '[^']*' - ", error="Duration|Interval|coerc"),
+    Fault("timestamps with time zone in the session's zone", r"AT TIME ZONE|TIMESTAMPTZ|tstz_"),
+    Fault("times and timestamps as text", r"CAST\((\w+\.(time|ts)_|TIME|date_trunc|CASE|coalesce).* AS text\)"),
+    Fault("a NaN with its sign", r"-CAST\('NaN'|\(- "),
+    Fault("IS NOT DISTINCT FROM before a CROSS JOIN", "(?s)IS NOT DISTINCT FROM.* CROSS JOIN"),
+]
+
+
+def known(text, *answers):
+    """The name of the known fault that a finding shows, if it is one. The text is that of the query when it has been shrunk."""
+    errors = [answer.error for answer in answers if answer is not None and answer.error is not None]
+    for fault in KNOWN:
+        if re.search(fault.pattern, text) and (fault.error is None or any(re.search(fault.error, error) for error in errors)):
+            return fault.name
+    return None
