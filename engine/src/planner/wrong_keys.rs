@@ -1,20 +1,13 @@
-//! Columns that have a value more than once are not taken for a key.
+//! A key is none any more above `unnest()`, which gives its row more than once.
 //!
-//! In: a plan. Out: DataFusion's passes that use keys, on the plan without what is known of keys, if some of that is wrong. DataFusion
-//! 55.2 takes the key of one side of a join for the key of an aggregate by that key and others
-//! (`aggregate_functional_dependencies`), and a key for one above `unnest()`. It then leaves the others out of GROUP BY and
-//! ORDER BY above, DISTINCT out, and makes a semi join of a join:
-//! ```text
-//! Aggregate: by k, j              here j alone is no key, though it is one of d
-//!   Join: j < k
-//!     Scan: t (k)
-//!     Aggregate: d, by j
-//! ```
+//! In: a plan. Out: DataFusion's passes that use keys, on the plan without what is known of keys, if there is such an `unnest()`.
+//! DataFusion 55.2 takes the key for one still. It then leaves other columns out of GROUP BY and ORDER BY above, DISTINCT out, and makes
+//! a semi join of a join.
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, Dependency, FunctionalDependencies, Result};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, FunctionalDependencies, Result};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
@@ -45,18 +38,13 @@ impl OptimizerRule for WithoutWrongKeys {
     }
 }
 
-/// Whether an aggregate has a key that does not cover what it is grouped by, or `unnest()` has one.
+/// Whether `unnest()` has a key.
 fn has_wrong_keys(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found |= match node {
-            LogicalPlan::Aggregate(aggregate) => {
-                let mut keys = aggregate.schema.functional_dependencies().iter();
-                keys.any(|key| key.mode == Dependency::Multi)
-            }
-            LogicalPlan::Unnest(unnest) => !unnest.schema.functional_dependencies().is_empty(),
-            _ => false,
-        };
+        if let LogicalPlan::Unnest(unnest) = node {
+            found |= !unnest.schema.functional_dependencies().is_empty();
+        }
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
