@@ -36,7 +36,6 @@ def cursor(plain):
             "id": pa.array(range(6), pa.int32()), "d": d, "f": f, "s": pa.StructArray.from_arrays([d], ["x"]),
             "l": pa.ListArray.from_arrays(pa.array(range(7), pa.int32()), d)})
         cursor.adbc_ingest("numbers", table, mode="create", catalog_name="lake", db_schema_name="floats")
-        cursor.adbc_ingest("numbers", table.slice(0, 0), mode="append", catalog_name="lake", db_schema_name="floats")
         yield cursor
     plain.run("DROP SCHEMA lake.floats CASCADE")
 

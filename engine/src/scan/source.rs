@@ -15,7 +15,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::object_store::ObjectStore;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
@@ -339,8 +339,12 @@ impl IcebergMorselizer {
         let mut config = self.config.clone();
         config.expr_adapter_factory = Some(Arc::new(CanonicalColumns(self.missing.with_constants(constants.cloned()))));
         let store = Arc::clone(&self.object_store);
-        let morselizer: Arc<dyn Morselizer> =
-            Arc::from(self.source.parquet.create_morselizer(store, &config, self.partition)?);
+        // DataFusion 55.2 rewrites no expression of a file that has the table's own columns, unless there is a filter.
+        let parquet = match self.source.parquet.filter() {
+            Some(_) => self.source.parquet.clone(),
+            None => self.source.parquet.with_predicate(lit(true)),
+        };
+        let morselizer: Arc<dyn Morselizer> = Arc::from(parquet.create_morselizer(store, &config, self.partition)?);
         self.by_constants.lock().insert(key, Arc::clone(&morselizer));
         Ok(morselizer)
     }
