@@ -9,6 +9,7 @@ mod frames_of_months;
 mod guarded_filter_pushdown;
 mod keep_above_aggregates;
 mod limit_repetition;
+mod null_safe_joins;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
@@ -38,6 +39,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use self::bounded_filter_pushdown::BoundedFilterPushdown;
 use self::distinct_projections::DistinctProjections;
 use self::keep_above_aggregates::KeepAboveAggregates;
+use self::null_safe_joins::{MAKE_KEYS, NullSafeJoins};
 use self::within_budget::WithinBudget;
 use self::wrong_keys::WithoutWrongKeys;
 
@@ -88,6 +90,8 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(DistinctProjections(Arc::new(WithoutWrongKeys(Arc::clone(rule)))));
         } else if ["eliminate_duplicated_expr", "replace_distinct_aggregate", "eliminate_join"].contains(&rule.name()) {
             *rule = Arc::new(WithoutWrongKeys(Arc::clone(rule)));
+        } else if MAKE_KEYS.contains(&rule.name()) {
+            *rule = Arc::new(NullSafeJoins(Arc::clone(rule)));
         }
     }
     rules.push(Arc::new(pair_zeros::PairZeros));

@@ -1,14 +1,21 @@
-//! A key is none any more above `unnest()`, which gives its row more than once.
+//! Columns that have a value more than once are not taken for a key.
 //!
-//! In: a plan. Out: DataFusion's passes that use keys, on the plan without what is known of keys, if there is such an `unnest()`.
-//! DataFusion 55.2 takes the key for one still. It then leaves other columns out of GROUP BY and ORDER BY above, DISTINCT out, and makes
-//! a semi join of a join.
+//! In: a plan. Out: DataFusion's passes that use keys, on the plan without what is known of keys, if some of that is wrong. DataFusion
+//! 55.2 takes the key of one side of a join for the key of an aggregate by that key and others
+//! (`aggregate_functional_dependencies`), and a key for one above `unnest()`. It then leaves the others out of GROUP BY and
+//! ORDER BY above, DISTINCT out, and makes a semi join of a join:
+//! ```text
+//! Aggregate: by k, j              here j alone is no key, though it is one of d
+//!   Join: j < k
+//!     Scan: t (k)
+//!     Aggregate: d, by j
+//! ```
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, FunctionalDependencies, Result};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
@@ -38,16 +45,39 @@ impl OptimizerRule for WithoutWrongKeys {
     }
 }
 
-/// Whether `unnest()` has a key.
+/// Whether an aggregate has a key that does not cover what it is grouped by, or `unnest()` has one.
 fn has_wrong_keys(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Unnest(unnest) = node {
-            found |= !unnest.schema.functional_dependencies().is_empty();
-        }
+        found |= match node {
+            LogicalPlan::Aggregate(aggregate) => has_wrong_key(aggregate),
+            LogicalPlan::Unnest(unnest) => !unnest.schema.functional_dependencies().is_empty(),
+            _ => false,
+        };
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
+}
+
+/// Whether a key is less than the columns of GROUP BY, and does not determine the others already below.
+fn has_wrong_key(aggregate: &Aggregate) -> bool {
+    let below = aggregate.input.schema();
+    let place_below = |key: &Expr| key.try_as_col().and_then(|column| below.maybe_index_of_column(column));
+    let places: Vec<Option<usize>> = aggregate.group_expr.iter().map(place_below).collect();
+    aggregate.schema.functional_dependencies().iter().any(|key| {
+        let is_in_key = |place: &Option<usize>| {
+            key.source_indices.iter().any(|source| places.get(*source).is_some_and(|in_key| in_key == place))
+        };
+        // What is determined by columns of the key below.
+        let determined = below
+            .functional_dependencies()
+            .iter()
+            .filter(|known| known.source_indices.iter().all(|source| is_in_key(&Some(*source))));
+        let determined: Vec<usize> = determined.flat_map(|known| known.target_indices.iter().copied()).collect();
+        let is_covered = |place: &Option<usize>| place.is_some_and(|place| determined.contains(&place));
+        let others = places.iter().enumerate().filter(|(index, _)| !key.source_indices.contains(index));
+        others.into_iter().any(|(_, place)| !is_covered(place))
+    })
 }
 
 fn without_keys(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
