@@ -69,11 +69,13 @@ impl Service<Request<Body>> for Gate {
         }
         Box::pin(async move {
             let refusal = match auth.identify(credentials, &peer, &sessions).await {
-                Ok(identity) => {
-                    peer.log_in();
-                    request.extensions_mut().insert(identity);
-                    return service.call(request).await;
-                }
+                Ok(identity) => match peer.log_in(&identity) {
+                    Ok(()) => {
+                        request.extensions_mut().insert(identity);
+                        return service.call(request).await;
+                    }
+                    Err(too_many) => Refusal::connections(identity.user(), too_many),
+                },
                 Err(_) if may_follow => match peer.unidentified() {
                     Ok(_until_it_is_known) => {
                         service = service.max_decoding_message_size(STRANGERS_BYTES_MAX);

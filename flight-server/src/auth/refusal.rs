@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+use crate::door::TooMany;
 use crate::status::status;
 
 /// Why a caller is turned away.
@@ -31,11 +32,23 @@ pub(crate) enum Refusal {
     },
     /// Too many callers log in at the same time.
     Busy,
+    /// The user has as many connections as one may.
+    Connections {
+        /// Who.
+        user: String,
+        /// How many.
+        limit: usize,
+    },
     /// The issuer's keys are not known yet.
     NoKeys,
 }
 
 impl Refusal {
+    /// The user has as many connections as one may.
+    pub(crate) fn connections(user: &str, TooMany { limit }: TooMany) -> Self {
+        Self::Connections { user: user.to_owned(), limit }
+    }
+
     /// What the caller learns.
     pub(crate) fn status(&self) -> Status {
         let unauthenticated = |sqlstate, message: String| status(Code::Unauthenticated, sqlstate, message, None);
@@ -61,6 +74,12 @@ impl Refusal {
             Self::Busy => {
                 status(Code::Unavailable, "53300", "too many logins at the same time: try again in a moment", None)
             }
+            Self::Connections { user, limit } => {
+                let message = format!(
+                    "{user} has {limit} connections, as many as one may have: close some, or raise server.connections_per_user_max"
+                );
+                status(Code::ResourceExhausted, "53300", message, None)
+            }
             Self::NoKeys => status(
                 Code::Unavailable,
                 "28000",
@@ -78,6 +97,7 @@ impl Refusal {
             Self::WrongPassword { .. } => "wrong password or unknown user",
             Self::Wait { .. } => "too many failures",
             Self::Busy => "too many logins at the same time",
+            Self::Connections { .. } => "too many connections of this user",
             Self::NoKeys => "the issuer's keys are not known",
         }
     }
@@ -85,7 +105,7 @@ impl Refusal {
     /// Who the caller says to be, if that was said.
     pub(crate) fn user(&self) -> Option<&str> {
         match self {
-            Self::WrongPassword { user } | Self::Wait { user, .. } => Some(user),
+            Self::WrongPassword { user } | Self::Wait { user, .. } | Self::Connections { user, .. } => Some(user),
             _ => None,
         }
     }

@@ -14,6 +14,8 @@ const DESCRIPTORS_ASSUMED: u64 = 1024;
 pub(crate) struct Limits {
     /// Connections, with a login or without.
     pub(super) connections_max: usize,
+    /// Those of one user.
+    pub(super) connections_per_user_max: usize,
     /// Those of them without a login.
     pub(super) pending_logins_max: usize,
     /// Those of one network.
@@ -37,8 +39,10 @@ impl Limits {
             );
         }
         let pending_logins_max = settings.pending_logins_max.clamp(1, connections_max / 2);
+        let per_user = settings.connections_per_user_max.unwrap_or(connections_max / 2);
         Self {
             connections_max,
+            connections_per_user_max: per_user.clamp(1, connections_max),
             pending_logins_max,
             pending_logins_per_address_max: settings.pending_logins_per_address_max.clamp(1, pending_logins_max),
             login_timeout: settings.login_timeout,
@@ -62,14 +66,19 @@ mod tests {
     fn few_descriptors_leave_room_for_queries_and_for_those_who_log_in() {
         let limits = |settings: &ServerSettings, descriptors| {
             let limits = Limits::new(settings, descriptors);
-            (limits.connections_max, limits.pending_logins_max, limits.pending_logins_per_address_max)
+            let strangers = (limits.pending_logins_max, limits.pending_logins_per_address_max);
+            (limits.connections_max, limits.connections_per_user_max, strangers)
         };
         let settings = ServerSettings::default();
-        assert_eq!(limits(&settings, 200), (100, 50, 50));
-        assert_eq!(limits(&settings, 1 << 20), (10_000, 1000, 500));
-        assert_eq!(limits(&settings, 0), (2, 1, 1));
+        assert_eq!(limits(&settings, 200), (100, 50, (50, 50)));
+        assert_eq!(limits(&settings, 1 << 20), (10_000, 5000, (1000, 500)));
+        assert_eq!(limits(&settings, 0), (2, 1, (1, 1)));
         let settings = ServerSettings { connections_max: Some(50), pending_logins_max: 0, ..settings };
-        assert_eq!(limits(&settings, 1 << 20), (50, 1, 1));
-        assert_eq!(limits(&settings, 60), (30, 1, 1));
+        assert_eq!(limits(&settings, 1 << 20), (50, 25, (1, 1)));
+        assert_eq!(limits(&settings, 60), (30, 15, (1, 1)));
+        let settings = ServerSettings { connections_per_user_max: Some(0), ..settings };
+        assert_eq!(limits(&settings, 60), (30, 1, (1, 1)));
+        let settings = ServerSettings { connections_per_user_max: Some(100), ..settings };
+        assert_eq!(limits(&settings, 60), (30, 30, (1, 1)));
     }
 }

@@ -19,4 +19,4 @@ pub(crate) use connection::Peer;
 pub(crate) use incoming::incoming;
 pub(crate) use limits::{Limits, raise_descriptors};
 pub(crate) use timely::timely;
-pub(crate) use visits::Visits;
+pub(crate) use visits::{TooMany, Visits};

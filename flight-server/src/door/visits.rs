@@ -3,11 +3,12 @@
 //! A new connection is let in whenever it can be: it might be a user's. What has not logged in yet makes way for it, the oldest first:
 //! of the newcomer's own network if that has its share, else of the network that has most. So one machine that opens connections
 //! without end pushes out its own. What has logged in never makes way; only when all connections have, a newcomer is turned away.
+//! That it does not come to this by one user alone, each has a share: beyond it a login is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ struct State {
     next_id: u64,
     /// Connections that have logged in.
     known: usize,
+    by_user: HashMap<Arc<str>, usize>,
     /// Those that have not, the oldest first.
     strangers: BTreeMap<u64, Stranger>,
     by_network: HashMap<IpAddr, usize>,
@@ -54,9 +56,17 @@ pub(crate) struct Visit {
     visits: Arc<Visits>,
     id: u64,
     evicted: CancellationToken,
-    is_known: AtomicBool,
+    /// Who has logged in.
+    user: OnceLock<Arc<str>>,
     refusals: AtomicUsize,
     unidentified: AtomicUsize,
+}
+
+/// A user has as many connections as one may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooMany {
+    /// How many that is.
+    pub(crate) limit: usize,
 }
 
 /// A call whose caller has still to say who it is.
@@ -93,7 +103,7 @@ impl Visits {
             visits: Arc::clone(self),
             id,
             evicted,
-            is_known: AtomicBool::new(false),
+            user: OnceLock::new(),
             refusals: AtomicUsize::new(0),
             unidentified: AtomicUsize::new(0),
         })
@@ -142,6 +152,17 @@ impl State {
         Some(stranger)
     }
 
+    /// A connection ends over which a user had logged in.
+    fn leave(&mut self, user: &str) {
+        self.known -= 1;
+        if let Some(count) = self.by_user.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_user.remove(user);
+            }
+        }
+    }
+
     /// Tells the operator, now and then.
     fn tell(&mut self, what: &'static str) {
         self.untold += 1;
@@ -155,7 +176,7 @@ impl State {
 impl Visit {
     /// Whether somebody has logged in.
     pub(super) fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
+        self.user.get().is_some()
     }
 
     /// Fires when the connection has to close.
@@ -168,17 +189,26 @@ impl Visit {
         self.visits.limits.login_timeout
     }
 
-    /// Somebody was let in: from now on the connection stays for as long as its client likes.
-    pub(crate) fn log_in(&self) {
+    /// Somebody was let in: from now on the connection stays for as long as its client likes, and counts as this user's.
+    pub(crate) fn log_in(&self, user: &str) -> Result<(), TooMany> {
         if self.is_known() {
-            return;
+            return Ok(());
         }
         let mut state = self.visits.state.lock();
         // Two calls may come to this at the same time, or too late.
-        if state.remove(self.id).is_some() {
-            state.known += 1;
-            self.is_known.store(true, Ordering::Relaxed);
+        if !state.strangers.contains_key(&self.id) {
+            return Ok(());
         }
+        let limit = self.visits.limits.connections_per_user_max;
+        if state.by_user.get(user).is_some_and(|count| *count >= limit) {
+            state.tell("server.connections_per_user_max: a user has as many as one may, and one more was refused");
+            return Err(TooMany { limit });
+        }
+        let user = self.user.get_or_init(|| user.into());
+        state.remove(self.id);
+        state.known += 1;
+        *state.by_user.entry(Arc::clone(user)).or_default() += 1;
+        Ok(())
     }
 
     /// A call was turned away. A connection that does nothing else is closed.
@@ -204,9 +234,9 @@ impl Drop for Unidentified<'_> {
 impl Drop for Visit {
     fn drop(&mut self) {
         let mut state = self.visits.state.lock();
-        match self.is_known() {
-            true => state.known -= 1,
-            false => drop(state.remove(self.id)),
+        match self.user.get() {
+            Some(user) => state.leave(user),
+            None => drop(state.remove(self.id)),
         }
     }
 }
@@ -217,7 +247,13 @@ mod tests {
 
     fn visits(connections_max: usize, pending_logins_max: usize, pending_logins_per_address_max: usize) -> Arc<Visits> {
         let login_timeout = Duration::from_secs(30);
-        Visits::new(Limits { connections_max, pending_logins_max, pending_logins_per_address_max, login_timeout })
+        Visits::new(Limits {
+            connections_max,
+            connections_per_user_max: 3,
+            pending_logins_max,
+            pending_logins_per_address_max,
+            login_timeout,
+        })
     }
 
     fn from(host: u8) -> SocketAddr {
@@ -242,7 +278,7 @@ mod tests {
     fn beyond_the_limit_of_all_the_largest_crowd_makes_way_and_never_who_has_logged_in() {
         let visits = visits(10, 4, 3);
         let user = visits.enter(from(2)).unwrap();
-        user.log_in();
+        user.log_in("ada").unwrap();
         let lone = visits.enter(from(1)).unwrap();
         let crowd: Vec<Visit> = (0..3).map(|_| visits.enter(from(2)).unwrap()).collect();
         let late = visits.enter(from(3)).unwrap();
@@ -250,7 +286,7 @@ mod tests {
         assert_eq!([&user, &lone, &late].map(|visit| visit.evicted.is_cancelled()), [false; 3]);
         assert_eq!(visits.counts(), (1, 4));
         // Too late: it was told to close.
-        crowd[0].log_in();
+        crowd[0].log_in("ada").unwrap();
         assert!(!crowd[0].is_known());
         drop((user, crowd, lone, late));
         assert_eq!(visits.counts(), (0, 0));
@@ -263,7 +299,7 @@ mod tests {
         let users: Vec<Visit> = (0..3)
             .map(|_| {
                 let user = visits.enter(from(1)).unwrap();
-                user.log_in();
+                user.log_in("ada").unwrap();
                 user
             })
             .collect();
@@ -273,10 +309,29 @@ mod tests {
     }
 
     #[test]
+    fn a_user_has_a_share_and_others_get_in() {
+        let visits = visits(5, 5, 5);
+        let log_in = |user: &str| {
+            let visit = visits.enter(from(1)).unwrap();
+            visit.log_in(user).map(|()| visit)
+        };
+        let mut of_ada: Vec<Visit> = (0..3).map(|_| log_in("ada").unwrap()).collect();
+        assert_eq!(log_in("ada").unwrap_err(), TooMany { limit: 3 });
+        let of_ben = log_in("ben").unwrap();
+        // Who is in does not count again, whoever calls over the connection.
+        assert_eq!((of_ada[0].log_in("ada"), of_ben.log_in("ada")), (Ok(()), Ok(())));
+        of_ada.pop();
+        of_ada.push(log_in("ada").unwrap());
+        assert_eq!(visits.counts(), (4, 0));
+        drop((of_ada, of_ben));
+        assert!(visits.state.lock().by_user.is_empty());
+    }
+
+    #[test]
     fn a_connection_whose_calls_are_all_refused_is_closed() {
         let visits = visits(10, 5, 5);
         let (stranger, user) = (visits.enter(from(1)).unwrap(), visits.enter(from(1)).unwrap());
-        user.log_in();
+        user.log_in("ada").unwrap();
         for _ in 0..=REFUSALS_MAX {
             assert!(!stranger.evicted.is_cancelled());
             stranger.refuse();

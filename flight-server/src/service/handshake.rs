@@ -35,6 +35,8 @@ impl Inner {
             Some(identity) => identity.clone(),
             None => self.identity_in_message(first.as_ref(), &peer).await?,
         };
+        peer.log_in(&identity)
+            .map_err(|too_many| turn_away(&Refusal::connections(identity.user(), too_many), &peer))?;
         let (token, cookie) = if identity.is_unchecked() {
             let id = self.sessions.keep(&self.sessions.resolve(metadata, &identity))?;
             (Some(id.clone()), set_cookie(&id))
@@ -43,7 +45,6 @@ impl Inner {
         } else {
             (identity.token().map(str::to_owned), None)
         };
-        peer.log_in();
         logged_in(&identity, &peer);
         let answer = HandshakeResponse {
             protocol_version: first.map_or(0, |request| request.protocol_version),
@@ -68,12 +69,14 @@ impl Inner {
             Credentials::Nothing => Err(Refusal::Nothing),
             credentials => self.auth.identify(credentials, peer, &self.sessions).await,
         };
-        told.map_err(|refusal| {
-            peer.refuse();
-            refused(&refusal, peer);
-            refusal.status()
-        })
+        told.map_err(|refusal| turn_away(&refusal, peer))
     }
+}
+
+fn turn_away(refusal: &Refusal, peer: &Peer) -> Status {
+    peer.refuse();
+    refused(refusal, peer);
+    refusal.status()
 }
 
 fn too_slow() -> Status {
