@@ -76,7 +76,7 @@ impl Refusal {
             }
             Self::Connections { user, limit } => {
                 let message = format!(
-                    "{user} has {limit} connections, as many as one may have: close some, or raise server.connections_per_user_max"
+                    "user {user} has {limit} connections, one user's share (setting server.user_share) of server.connections_max: close some"
                 );
                 status(Code::ResourceExhausted, "53300", message, None)
             }

@@ -18,7 +18,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::visits::{TooMany, Unidentified, Visit};
-use crate::auth::{Identity, check_name, network};
+use crate::auth::{Identity, check_name};
 use crate::tls::name_in;
 
 /// What a stranger may send, in bytes: a token of many KiB, a few times over. Floods of frames end here.
@@ -49,14 +49,9 @@ impl Peer {
         self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
     }
 
-    /// Somebody was let in over this connection; an error if that one has as many as one may. Where nobody is asked, all of an
-    /// address are one.
+    /// Somebody was let in over this connection; an error if that one has as many as one may.
     pub(crate) fn log_in(&self, identity: &Identity) -> Result<(), TooMany> {
-        let Some(visit) = &self.visit else { return Ok(()) };
-        match identity.is_unchecked() {
-            true => visit.log_in(&network(self.ip()).to_string()),
-            false => visit.log_in(identity.user()),
-        }
+        self.visit.as_ref().map_or(Ok(()), |visit| visit.log_in(identity.user()))
     }
 
     /// A call over this connection was turned away.

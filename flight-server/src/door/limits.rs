@@ -39,10 +39,11 @@ impl Limits {
             );
         }
         let pending_logins_max = settings.pending_logins_max.clamp(1, connections_max / 2);
-        let per_user = settings.connections_per_user_max.unwrap_or(connections_max / 2);
+        let share = settings.share_of(u64::try_from(connections_max).unwrap_or(u64::MAX));
+        let connections_per_user_max = usize::try_from(share).unwrap_or(usize::MAX);
         Self {
             connections_max,
-            connections_per_user_max: per_user.clamp(1, connections_max),
+            connections_per_user_max,
             pending_logins_max,
             pending_logins_per_address_max: settings.pending_logins_per_address_max.clamp(1, pending_logins_max),
             login_timeout: settings.login_timeout,
@@ -61,6 +62,7 @@ pub(crate) fn raise_descriptors() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{AuthSettings, TokenSettings};
 
     #[test]
     fn few_descriptors_leave_room_for_queries_and_for_those_who_log_in() {
@@ -70,15 +72,14 @@ mod tests {
             (limits.connections_max, limits.connections_per_user_max, strangers)
         };
         let settings = ServerSettings::default();
-        assert_eq!(limits(&settings, 200), (100, 50, (50, 50)));
-        assert_eq!(limits(&settings, 1 << 20), (10_000, 5000, (1000, 500)));
+        assert_eq!(limits(&settings, 200), (100, 100, (50, 50)));
+        assert_eq!(limits(&settings, 1 << 20), (10_000, 10_000, (1000, 500)));
         assert_eq!(limits(&settings, 0), (2, 1, (1, 1)));
         let settings = ServerSettings { connections_max: Some(50), pending_logins_max: 0, ..settings };
-        assert_eq!(limits(&settings, 1 << 20), (50, 25, (1, 1)));
-        assert_eq!(limits(&settings, 60), (30, 15, (1, 1)));
-        let settings = ServerSettings { connections_per_user_max: Some(0), ..settings };
-        assert_eq!(limits(&settings, 60), (30, 1, (1, 1)));
-        let settings = ServerSettings { connections_per_user_max: Some(100), ..settings };
+        assert_eq!(limits(&settings, 1 << 20), (50, 50, (1, 1)));
         assert_eq!(limits(&settings, 60), (30, 30, (1, 1)));
+        // Where callers are asked who they are, one of them has a share.
+        let auth = AuthSettings { token: [("ann".to_owned(), TokenSettings::default())].into(), ..Default::default() };
+        assert_eq!(limits(&ServerSettings { auth, ..settings }, 80), (40, 10, (1, 1)));
     }
 }

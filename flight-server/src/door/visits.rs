@@ -3,7 +3,7 @@
 //! A new connection is let in whenever it can be: it might be a user's. What has not logged in yet makes way for it, the oldest first:
 //! of the newcomer's own network if that has its share, else of the network that has most. So one machine that opens connections
 //! without end pushes out its own. What has logged in never makes way; only when all connections have, a newcomer is turned away.
-//! That it does not come to this by one user alone, each has a share: beyond it a login is refused.
+//! That it does not come to this by one user alone, each has a share, where callers are asked who they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -201,7 +201,7 @@ impl Visit {
         }
         let limit = self.visits.limits.connections_per_user_max;
         if state.by_user.get(user).is_some_and(|count| *count >= limit) {
-            state.tell("server.connections_per_user_max: a user has as many as one may, and one more was refused");
+            state.tell("server.user_share: a user has as many as one may, and one more was refused");
             return Err(TooMany { limit });
         }
         let user = self.user.get_or_init(|| user.into());

@@ -44,9 +44,6 @@ pub struct ServerSettings {
     pub allow_insecure: bool,
     /// How many connections there may be. Default: 10,000, or half of the files that the process may have open if that is less.
     pub connections_max: Option<usize>,
-    /// How many of them one user may have; where nobody is asked who calls, one address (of IPv6: one network of 64 bits). Default:
-    /// half of `connections_max`.
-    pub connections_per_user_max: Option<usize>,
     /// How many connections there may be on which nobody has logged in yet; for one more the oldest of them is closed. At most
     /// half of `connections_max`. Default: 1,000.
     pub pending_logins_max: usize,
@@ -78,7 +75,7 @@ pub struct ServerSettings {
     pub result_lifetime: Duration,
     /// How many results may wait to be fetched. Default: 1,000.
     pub pending_results_max: usize,
-    /// The share of sessions, prepared statements and waiting results that one user may have, between 0 and 1, where callers
+    /// The share of connections, sessions, prepared statements and waiting results that one user may have, between 0 and 1, where callers
     /// are asked who they are; one of each at least. Default: 0.25.
     #[serde(deserialize_with = "otlp::ratio")]
     pub user_share: f64,
@@ -114,7 +111,6 @@ impl Default for ServerSettings {
             listen: "127.0.0.1:50051".to_owned(),
             allow_insecure: false,
             connections_max: None,
-            connections_per_user_max: None,
             pending_logins_max: 1000,
             pending_logins_per_address_max: 500,
             login_timeout: Duration::from_secs(30),

@@ -112,14 +112,14 @@ async fn silent_strangers_make_way_for_a_user_the_oldest_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_has_no_more_connections_than_a_share() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = ServerSettings { connections_per_user_max: Some(2), ..ServerSettings::default() };
+    let settings = ServerSettings { connections_max: Some(8), ..ServerSettings::default() };
     let harness = serve(&folder, settings).await;
     let (first, second, third) = (counted(&harness).await, counted(&harness).await, counted(&harness).await);
     ask(&first.0).await.unwrap();
     ask(&second.0).await.unwrap();
     let refused = ask(&third.0).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    assert!(refused.message().contains("server.connections_per_user_max"), "{refused}");
+    assert!(refused.message().contains("server.user_share"), "{refused}");
     // Who is in stays in, and makes room by leaving.
     ask(&second.0).await.unwrap();
     first.2.abort();
