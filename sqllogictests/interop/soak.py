@@ -3,11 +3,14 @@
 Starts SeaweedFS, loads TPC-H and TPC-DS, and runs random queries of both by several clients at once on servers whose limits are tiny: few
 requests to the store at once, next to no memory to read ahead, small caches; every second server runs its queries on workers. Every answer
 must be that of the first run, without such limits, and every query must end in time. What did not is told with where its parts waited.
+With `--catalog`, the tables are there already: those of the peers' bench, say.
 """
 
 import argparse
 import concurrent.futures
+import contextlib
 import itertools
+import json
 import pathlib
 import random
 import shutil
@@ -38,15 +41,15 @@ class TpcDs:
         files = metadata.files("duckdb_extension_tpcds")
         extension = next(file for file in files if str(file).endswith(".duckdb_extension"))
         self.database.execute(f"LOAD '{extension.locate()}'")
-        if not self.tables():
-            self.database.execute(f"CALL dsdgen(sf={scale})")
-        self.schema = f"tpcds_sf{scale}".replace(".", "_")
+        self.scale, self.schema = scale, f"tpcds_sf{scale}".replace(".", "_")
 
     def tables(self):
         return [name for (name,) in self.database.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()]
 
     def load(self, server):
         """Writes the tables through the server, those that it does not have."""
+        if not self.tables():
+            self.database.execute(f"CALL dsdgen(sf={self.scale})")
         server.run(f"CREATE SCHEMA IF NOT EXISTS lake.{self.schema}")
         there = {name for (name,) in server.rows(f"SELECT table_name FROM lake.information_schema.tables WHERE table_schema = '{self.schema}'")}
         for table in self.tables():
@@ -76,8 +79,11 @@ class Soak:
 
     def serve(self, cache=None, workers=0, **sections):
         self.served += 1
-        s3 = {**self.seaweed.s3_properties(), "s3.path-style-access": True}
-        catalog = {"type": "sql", "uri": f"sqlite:///{self.folder}/catalog.db", "warehouse": "s3://lake/soak", **s3}
+        if self.options.catalog:
+            catalog = json.loads(pathlib.Path(self.options.catalog).read_text())
+        else:
+            s3 = {**self.seaweed.s3_properties(), "s3.path-style-access": True}
+            catalog = {"type": "sql", "uri": f"sqlite:///{self.folder}/catalog.db", "warehouse": "s3://lake/soak", **s3}
         if workers:
             sections["workers"] = {"provisioner": "local-process", "min": workers, "max": workers, "execution": "distributed"}
         folder = self.folder / f"server-{self.served}"
@@ -88,13 +94,15 @@ class Soak:
         server = self.serve()
         try:
             schema = "tpch_sf" + self.options.scale.replace(".", "_")
-            print(f"loading TPC-H at scale {self.options.scale} …", flush=True)
-            server.bench("load", "--scale", self.options.scale, "--keep", seconds=3600)
+            if not self.options.catalog:
+                print(f"loading TPC-H at scale {self.options.scale} …", flush=True)
+                server.bench("load", "--scale", self.options.scale, "--keep", seconds=3600)
             self.suites[schema] = tpch_queries()
             if self.options.tpcds != "0":
-                print(f"loading TPC-DS at scale {self.options.tpcds} …", flush=True)
                 tpcds = TpcDs(self.folder, self.options.tpcds)
-                tpcds.load(server)
+                if not self.options.catalog:
+                    print(f"loading TPC-DS at scale {self.options.tpcds} …", flush=True)
+                    tpcds.load(server)
                 self.suites[tpcds.schema] = tpcds.queries()
             self.answers = {}
             for schema, queries in self.suites.items():
@@ -169,6 +177,7 @@ def parse(arguments=None):
     parser.add_argument("--workers", type=int, default=2, help="worker processes of every second server (default: 2)")
     parser.add_argument("--bound", type=float, default=900, help="seconds in which every query must end (default: 900)")
     parser.add_argument("--folder", help="where data is kept for the next run (default: a temporary folder, removed at the end)")
+    parser.add_argument("--catalog", help="JSON file with the properties of a catalog that has the tables, in schemas tpch_sf… and tpcds_sf… (default: they are made)")
     parser.add_argument("--seed", type=int, default=1, help="of the random choices (default: 1)")
     return parser.parse_args(arguments)
 
@@ -177,15 +186,16 @@ def main():
     options = parse()
     folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="polynya-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
-    seaweed = Seaweed(folder / "seaweed")
-    soak = Soak(seaweed, folder, options)
-    try:
+    with contextlib.ExitStack() as stack:
+        if not options.folder:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        seaweed = None
+        if not options.catalog:
+            seaweed = Seaweed(folder / "seaweed")
+            stack.callback(seaweed.stop)
+        soak = Soak(seaweed, folder, options)
         soak.prepare()
         soak.run()
-    finally:
-        seaweed.stop()
-        if not options.folder:
-            shutil.rmtree(folder, ignore_errors=True)
     print(f"{soak.done} queries, {len(soak.wrong)} not as they must be")
     for failure in soak.wrong:
         print("not as it must be:", failure)
