@@ -3,6 +3,7 @@
 //! In: an error of planning. Out: ours. DataFusion shows its data structures where it has no plan for a part of a query; here
 //! the part is named as SQL names it. Errors that say what is wrong stay as they are.
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 use crate::Error;
@@ -14,6 +15,15 @@ pub(crate) fn in_sql_words(error: DataFusionError) -> Error {
     {
         let types = types.lines().next().unwrap_or_default().trim_end_matches('.');
         return Error::Invalid(format!("there is no common type of {types}"));
+    }
+    // The one call of a function of ours that is left of constants is one that fails.
+    if let DataFusionError::Plan(message) = error.find_root()
+        && message.starts_with("Argument #")
+        && message.contains("CheckedArithmetic")
+    {
+        let overflow =
+            ArrowError::ArithmeticOverflow("integer overflow in an argument of a function in FROM".to_owned());
+        return DataFusionError::from(overflow).into();
     }
     let feature = match error.find_root() {
         DataFusionError::NotImplemented(message) => feature(message).or_else(|| bare(message)),

@@ -5,6 +5,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::functions::reaches_over_months;
+use crate::planner::correlated::has_one_row_at_most;
 
 /// Expressions beyond which decoding a plan would keep a worker's threads longer than pings may wait.
 const EXPRESSIONS_MAX: usize = 10_000;
@@ -31,7 +32,7 @@ pub(super) fn can_be_sent(statement: &LogicalPlan) -> bool {
 pub(crate) fn scalar_subqueries_have_one_row(statement: &LogicalPlan) -> bool {
     !any_expression(statement, |expression| match expression {
         Expr::ScalarSubquery(subquery) if subquery.outer_ref_columns.is_empty() => {
-            subquery.subquery.max_rows().is_none_or(|rows| rows > 1)
+            !has_one_row_at_most(&subquery.subquery)
         }
         _ => false,
     })

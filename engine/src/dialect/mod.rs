@@ -10,6 +10,8 @@
 //! * `INTERSECT ALL`, `EXCEPT ALL`, `FULL` and `RIGHT JOIN … USING`, and windows that build on others are refused for the same
 //!   reason;
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
+//! * a column of `JOIN … USING` is named with its relation in WHERE, where DataFusion takes it for ambiguous;
+//! * grouping sets within others, positions in them and `GROUP BY ()` are the grouping sets that they stand for;
 //! * `AT TIME ZONE` is `timezone()`, as in PostgreSQL (DataFusion casts to a type of that zone, which is no local time);
 //! * `^` is a power (the parser takes it for XOR);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
@@ -21,9 +23,12 @@
 mod clauses;
 mod frames;
 mod function_names;
+mod grouping_sets;
+mod negated_arguments;
 mod powers;
 mod rows;
 mod similar_to;
+mod using_columns;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -73,6 +78,7 @@ impl VisitorMut for Translator {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        negated_arguments::subtract(factor);
         done(clauses::of_table(factor))
     }
 
@@ -89,6 +95,8 @@ impl VisitorMut for Translator {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         done(clauses::of_select(select))?;
+        done(grouping_sets::spell_out(select))?;
+        using_columns::qualify(select);
         name_repeated_items(&mut select.projection);
         ControlFlow::Continue(())
     }
@@ -124,8 +132,13 @@ impl VisitorMut for Translator {
             Expr::BinaryOp { .. }
             | Expr::IsDistinctFrom(..)
             | Expr::IsNotDistinctFrom(..)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
             | Expr::InList { .. }
             | Expr::Between { .. } => return done(rows::by_columns(expr)),
+            Expr::InSubquery { expr: row, .. } if rows::is_row(row) => {
+                return refuse("IN of a row and a subquery; use EXISTS with an equation of each column");
+            }
             Expr::Function(function) => return done(clauses::of_function(function)),
             Expr::Collate { .. } => return refuse("COLLATE; texts are compared by their code points"),
             Expr::Cast { data_type, .. } => in_microseconds(data_type),

@@ -1,4 +1,4 @@
-//! Comparisons of rows, such as `(a, b) < (5, 2)`, as comparisons of their columns.
+//! Comparisons of rows, such as `(a, b) < (5, 2)` or `(a, b) IS NULL`, as comparisons of their columns.
 //!
 //! In: a comparison of two row constructors. Out: what SQL defines it to be, where NULL makes it unknown. DataFusion compares
 //! structs, for which NULL is a value like any other. Source: ISO 9075-2, 8.2 (comparison predicate).
@@ -43,6 +43,8 @@ pub(super) fn by_columns(expr: &mut Expr) -> Result<()> {
             (Some(left), Some(right)) => Some(distinct(&left, &right, Expr::IsNotDistinctFrom, BinaryOperator::And)?),
             _ => None,
         },
+        Expr::IsNull(value) => row(value).and_then(|columns| all(&columns, Expr::IsNull)),
+        Expr::IsNotNull(value) => row(value).and_then(|columns| all(&columns, Expr::IsNotNull)),
         Expr::Between { expr, negated, low, high } => match (row(expr), row(low), row(high)) {
             (Some(value), Some(low), Some(high)) => between(&value, &low, &high)?.map(|all| negate(all, *negated)),
             _ => None,
@@ -57,6 +59,17 @@ pub(super) fn by_columns(expr: &mut Expr) -> Result<()> {
         *expr = rewritten;
     }
     Ok(())
+}
+
+/// Whether an expression is a row constructor of columns.
+pub(super) fn is_row(expr: &Expr) -> bool {
+    row(expr).is_some()
+}
+
+/// A test that each column passes: a row is NULL if all of it is, and NOT NULL if none of it is. Source: 8.8 (null predicate).
+fn all(columns: &[&Expr], test: fn(Box<Expr>) -> Expr) -> Option<Expr> {
+    let tests = columns.iter().map(|column| nested(test(Box::new((*column).clone()))));
+    joined(tests.collect(), &BinaryOperator::And)
 }
 
 /// The columns of a row constructor: `(a, b)`, `ROW(a, b)`.
@@ -201,6 +214,8 @@ mod tests {
             ("(a, b) NOT IN ((1, 2))", "NOT ((a = 1 AND b = 2))"),
             ("(a, b) BETWEEN (1, 2) AND (3, 4)", "((a > 1 OR (a = 1 AND b >= 2)) AND (a < 3 OR (a = 3 AND b <= 4)))"),
             ("(a, b) IS NOT DISTINCT FROM (1, 2)", "((a IS NOT DISTINCT FROM 1) AND (b IS NOT DISTINCT FROM 2))"),
+            ("(a, b) IS NULL", "((a IS NULL) AND (b IS NULL))"),
+            ("(a, b) IS NOT NULL", "((a IS NOT NULL) AND (b IS NOT NULL))"),
             ("a = (1, 2)", "a = (1, 2)"),
             ("(a) = (1)", "(a) = (1)"),
         ] {

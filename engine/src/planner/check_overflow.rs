@@ -80,6 +80,7 @@ fn decimals(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Optio
     DecimalArithmetic::function(op, &left.get_type(schema).ok()?, &right.get_type(schema).ok()?)
 }
 
-fn call(operation: Operation, args: Vec<Expr>) -> Expr {
+/// The checked operation on operands of one type.
+pub(super) fn call(operation: Operation, args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(CheckedArithmetic::function(operation), args))
 }

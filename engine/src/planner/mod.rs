@@ -1,18 +1,21 @@
 //! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
 
 mod bounded_filter_pushdown;
+mod check_constants;
 mod check_overflow;
+pub(crate) mod correlated;
 mod distinct_projections;
 mod frames_of_months;
 mod guarded_filter_pushdown;
 mod keep_above_aggregates;
 mod limit_repetition;
+mod null_safe_joins;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
 mod postgres_patterns;
 mod read_ahead;
-mod refuse_changed_subqueries;
+mod recursive_fields;
 mod refuse_nested_extremes;
 mod session_zone;
 mod settle_frames;
@@ -22,6 +25,7 @@ mod values_of_one_type;
 pub(crate) mod wide_select;
 mod wider_type_wins;
 mod within_budget;
+mod wrong_keys;
 
 use std::sync::Arc;
 
@@ -35,11 +39,17 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use self::bounded_filter_pushdown::BoundedFilterPushdown;
 use self::distinct_projections::DistinctProjections;
 use self::keep_above_aggregates::KeepAboveAggregates;
+use self::null_safe_joins::{MAKE_KEYS, NullSafeJoins};
 use self::within_budget::WithinBudget;
+use self::wrong_keys::WithoutWrongKeys;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    vec![Arc::new(within_budget::CheckBudget), Arc::new(plan_date_intervals::PlanDateIntervals)]
+    vec![
+        Arc::new(within_budget::CheckBudget),
+        Arc::new(plan_date_intervals::PlanDateIntervals),
+        Arc::new(check_constants::CheckConstants),
+    ]
 }
 
 /// DataFusion's analysis with ours around it.
@@ -58,9 +68,10 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
+    // The passes behind it see to the joins and aggregates that it makes, too.
+    rules.push(Arc::new(correlated::Correlated));
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZero));
-    rules.push(Arc::new(refuse_changed_subqueries::RefuseChangedSubqueries));
     rules.push(Arc::new(three_valued_in::ThreeValuedIn));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
@@ -76,11 +87,16 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         if ["push_down_filter", "eliminate_outer_join"].contains(&rule.name()) {
             *rule = Arc::new(BoundedFilterPushdown(Arc::clone(rule)));
         } else if rule.name() == "optimize_projections" {
-            *rule = Arc::new(DistinctProjections(Arc::clone(rule)));
+            *rule = Arc::new(DistinctProjections(Arc::new(WithoutWrongKeys(Arc::clone(rule)))));
+        } else if ["eliminate_duplicated_expr", "replace_distinct_aggregate", "eliminate_join"].contains(&rule.name()) {
+            *rule = Arc::new(WithoutWrongKeys(Arc::clone(rule)));
+        } else if MAKE_KEYS.contains(&rule.name()) {
+            *rule = Arc::new(NullSafeJoins(Arc::clone(rule)));
         }
     }
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZeroInSortedJoins));
+    rules.push(Arc::new(recursive_fields::RecursiveFields));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
 

@@ -69,6 +69,7 @@ fn rewrite(condition: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::InSubquery(found) if joins_are_right(&found, schema)? => Ok(Transformed::no(Expr::InSubquery(found))),
         other => other.transform_up(|expr| match expr {
             Expr::InSubquery(found) if may_be_unknown(&found, schema)? => spell_out(found, schema),
+            Expr::InSubquery(found) if found.negated && is_correlated(&found) => not_among(found, schema),
             other => Ok(Transformed::no(other)),
         }),
     });
@@ -82,8 +83,13 @@ fn rewrite(condition: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Whether a conjunct of a filter is answered rightly by a join: unknown and false are the same to a filter, but not to NOT.
 fn joins_are_right(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
-    let by_anti_join = found.subquery.outer_ref_columns.is_empty() && found.expr.any_column_refs();
-    Ok(!found.expr.contains_outer() && (!found.negated || by_anti_join || !may_be_unknown(found, schema)?))
+    let is_certain = found.expr.any_column_refs() || !may_be_unknown(found, schema)?;
+    Ok(!found.expr.contains_outer() && (!found.negated || (!is_correlated(found) && is_certain)))
+}
+
+/// Whether the join has other conditions than the comparison: where these may be NULL, DataFusion takes the comparison for unknown.
+fn is_correlated(found: &InSubquery) -> bool {
+    !found.subquery.outer_ref_columns.is_empty()
 }
 
 /// Whether NULL can take part.
@@ -93,15 +99,29 @@ fn may_be_unknown(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
     Ok(given || found.subquery.subquery.schema().field(0).is_nullable())
 }
 
+/// NOT IN where nothing is NULL: no row equals it.
+fn not_among(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let InSubquery { expr, subquery, .. } = found;
+    let (subquery, member) = members(subquery, &expr)?;
+    let equal = exists(&subquery, Some(member.eq(seen_from_inside(*expr, schema)?)))?;
+    Ok(Transformed::yes(not(equal)))
+}
+
+/// The subquery so that it can be compared with the expression, and its column.
+fn members(subquery: Subquery, compared: &Expr) -> Result<(Subquery, Expr)> {
+    check(&subquery.subquery, compared)?;
+    let subquery = apart(subquery, compared)?;
+    let member = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
+    Ok((subquery, member))
+}
+
 fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let InSubquery { expr, subquery, negated } = found;
     if expr.contains_outer() {
         let feature = "IN of a column of a query further out; join that query instead";
         return Err(Error::unsupported("this query", feature).into());
     }
-    check(&subquery.subquery, &expr)?;
-    let subquery = apart(subquery, &expr)?;
-    let member = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
+    let (subquery, member) = members(subquery, &expr)?;
     let mut unknown = exists(&subquery, Some(member.clone().is_null()))?;
     if expr.nullable(schema)? {
         unknown = unknown.or(expr.clone().is_null().and(exists(&subquery, None)?));
