@@ -210,13 +210,17 @@ fn check_longer(far: IntervalMonthDayNano, near: IntervalMonthDayNano) -> Result
     if each || days(far).0 >= days(near).1 { Ok(()) } else { refuse_reversed() }
 }
 
-/// The interval in whole days, for dates: these many days or more are `up`.
+/// The interval with as many whole days as it has, since DataFusion compares days first; for dates these alone, one more if part of a day
+/// goes `up`.
 fn for_key(offset: IntervalMonthDayNano, key: &DataType, up: bool) -> IntervalMonthDayNano {
-    if key != &DataType::Date32 {
-        return offset;
+    let whole = i32::try_from(offset.nanoseconds.div_euclid(DAY_NANOSECONDS)).unwrap_or(i32::MAX / 2);
+    let part = offset.nanoseconds.rem_euclid(DAY_NANOSECONDS);
+    let days = offset.days.saturating_add(whole);
+    match key {
+        DataType::Date32 => {
+            let more = i32::from(up && part != 0);
+            IntervalMonthDayNano::new(offset.months, days.saturating_add(more), 0)
+        }
+        _ => IntervalMonthDayNano::new(offset.months, days, part),
     }
-    let whole = offset.nanoseconds.div_euclid(DAY_NANOSECONDS);
-    let more = up && offset.nanoseconds.rem_euclid(DAY_NANOSECONDS) != 0;
-    let whole = i32::try_from(whole).unwrap_or(i32::MAX / 2);
-    IntervalMonthDayNano::new(offset.months, offset.days.saturating_add(whole).saturating_add(i32::from(more)), 0)
 }

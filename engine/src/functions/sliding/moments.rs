@@ -3,6 +3,7 @@
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::Float64Type;
 use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::Accumulator;
 
 use super::{Statistic, Summary};
 
@@ -98,5 +99,48 @@ impl Statistic for Spread {
         let variance = known.squares / divisor as f64;
         let value = if self.root { variance.sqrt() } else { variance };
         ScalarValue::Float64((divisor > 0).then_some(value))
+    }
+}
+
+/// DataFusion's accumulator of all rows, but that the spread of one number alone is that of a number: of one `NaN` it is `NaN`, not 0.
+#[derive(Debug)]
+pub(super) struct WholeSpread {
+    inner: Box<dyn Accumulator>,
+    spread: Spread,
+}
+
+impl WholeSpread {
+    pub(super) fn new(inner: Box<dyn Accumulator>, spread: Spread) -> Self {
+        Self { inner, spread }
+    }
+}
+
+impl Accumulator for WholeSpread {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.inner.update_batch(values)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.inner.merge_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.inner.state()
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let state = self.inner.state()?;
+        match &state[..] {
+            [
+                ScalarValue::UInt64(Some(count)),
+                ScalarValue::Float64(Some(mean)),
+                ScalarValue::Float64(Some(squares)),
+            ] => Ok(self.spread.answer(Moments { count: *count, mean: *mean, squares: *squares })),
+            _ => self.inner.evaluate(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.inner.size()
     }
 }

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     Signature, StatisticsArgs,
 };
 
-use super::moments::Spread;
+use super::moments::{Spread, WholeSpread};
 use super::xor::SlidingXor;
 use super::{FloatSum, Sliding};
 
@@ -102,7 +102,12 @@ impl AggregateUDFImpl for Windowed {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        match self.kind {
+            Kind::Spread(spread) if !args.is_distinct => {
+                Ok(Box::new(WholeSpread::new(self.inner.accumulator(args)?, spread)))
+            }
+            _ => self.inner.accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
