@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 use crate::memory::MemoryBudget;
 use crate::options::PolynyaOptions;
 use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
+use crate::shared_rows::SharingPlanner;
 use crate::spill::SpillFolder;
 use crate::spill_files::{Factory, SpillFiles};
 use crate::{Result, Settings, functions};
@@ -54,7 +55,8 @@ pub(crate) fn base_state(
         .with_default_features()
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules)
-        .with_physical_optimizer_rules(physical_optimizer_rules);
+        .with_physical_optimizer_rules(physical_optimizer_rules)
+        .with_query_planner(Arc::new(SharingPlanner));
     builder.expr_planners().get_or_insert_default().splice(0..0, expr_planners());
     // Of two functions of one name, the later one is called.
     let scalar_functions = polynya_udfs::all_scalar_functions().into_iter().chain(functions::scalar_functions());

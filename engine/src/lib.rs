@@ -44,6 +44,7 @@ mod scan;
 mod session;
 mod session_values;
 mod settings;
+mod shared_rows;
 mod sizes;
 mod spill;
 mod spill_files;

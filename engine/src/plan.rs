@@ -33,7 +33,7 @@ use crate::query::QueryContext;
 use crate::refusals::in_sql_words;
 use crate::session_values::SessionValues;
 use crate::statement::{self, Statement, TYPE_DEPTH_MAX};
-use crate::{Engine, Error, Result, Session, columns, dialect, parameters};
+use crate::{Engine, Error, Result, Session, columns, dialect, parameters, shared_rows};
 
 /// Statements that are parsed at once, where they arrive. Longer ones take a while, and recurse far.
 const SHORT_BYTES_MAX: usize = 2_048;
@@ -166,6 +166,7 @@ impl Unplanned {
         refuse_ignored_clauses(&statement)?;
         dialect::translate(&mut statement)?;
         dialect::call_by_name(&mut statement, state.scalar_functions());
+        dialect::mark_volatile_ctes(&mut statement, state.scalar_functions())?;
         session.write(&mut statement, &tables);
         columns::match_case(&mut statement, &tables);
         parameters::name_items(&mut statement);
@@ -183,6 +184,7 @@ impl Unplanned {
         if !values.is_empty() {
             logical = parameters::bind_variables(logical, &values)?;
         }
+        logical = shared_rows::share(logical)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&logical)?;
         refuse_deep_types(&logical)?;

@@ -33,9 +33,10 @@ use super::travelling::{SessionSettings, Travelling};
 use crate::functions::interruptible;
 use crate::plan::Planned;
 use crate::scan::{ScanCodec, balance, iceberg_scan};
+use crate::shared_rows::SHARED_ROWS;
 
 /// Operators that cannot be sent, or that run their input more than once.
-const STAYS_HERE: [&str; 9] = [
+const STAYS_HERE: [&str; 10] = [
     "ExplainExec",
     "AnalyzeExec",
     "RecursiveQueryExec",
@@ -45,6 +46,7 @@ const STAYS_HERE: [&str; 9] = [
     "PiecewiseMergeJoinExec",
     "StreamingTableExec",
     "ScalarSubqueryExec",
+    SHARED_ROWS,
 ];
 
 /// Whether workers can run the plan, and it reads what they cache.

@@ -18,6 +18,7 @@
 //! * `FETCH FIRST n ROWS ONLY` is `LIMIT n`; clauses that would be ignored are refused by name;
 //! * a window's frame has offsets that are not negative, and rows only if it begins before it ends;
 //! * functions within functions are called by their own names, not by others;
+//! * CTEs that call a volatile function are marked, so that their rows are the same wherever they are named;
 //! * a select list may name one expression twice: the second gets a name of its own, such as `id_1`.
 
 mod clauses;
@@ -29,6 +30,7 @@ mod powers;
 mod rows;
 mod similar_to;
 mod using_columns;
+mod volatile_ctes;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -41,6 +43,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 pub(crate) use function_names::call_by_name;
+pub(crate) use volatile_ctes::mark_volatile_ctes;
 
 use crate::{Error, Result};
 

@@ -2,6 +2,7 @@
 //! the condition of a join that can be stopped.
 
 mod arrow_types;
+mod canonical;
 mod checked_arithmetic;
 mod date_trunc;
 mod decimal_arithmetic;
@@ -12,6 +13,7 @@ mod formats;
 mod interruptible;
 mod map_entries;
 mod month_frames;
+mod null_if;
 mod pairs;
 mod replacement;
 mod shifts;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 use arrow_types::ArrowTypes;
+pub(crate) use canonical::Canonical;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use date_trunc::DateTrunc;
 pub(crate) use decimal_arithmetic::DecimalArithmetic;
@@ -34,6 +37,7 @@ use formats::Format;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
 pub(crate) use month_frames::{MonthFrames, reaches_over_months};
+use null_if::NullIf;
 use pairs::PairAggregate;
 pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
@@ -41,12 +45,15 @@ use sliding::Windowed;
 use version::Version;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
 
-/// What [`crate::planner`] plans integer operators as, and what is registered after DataFusion's, whose names it has.
+use crate::types::Form;
+
+/// What [`crate::planner`] plans integer operators as, and settles values with, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let named = [
         ScalarUDF::new_from_impl(DateTrunc::default()),
         ScalarUDF::new_from_impl(MapEntries::default()),
         ScalarUDF::new_from_impl(Replacement::default()),
+        ScalarUDF::new_from_impl(NullIf::default()),
         ScalarUDF::new_from_impl(Version::default()),
     ];
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();
@@ -54,7 +61,8 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
     let ours = named.into_iter().chain(zones::all()).chain(bounded).map(Arc::new);
-    Operation::ALL.into_iter().map(CheckedArithmetic::function).chain(ours).collect()
+    let operators = Operation::ALL.into_iter().map(CheckedArithmetic::function);
+    operators.chain(Form::ALL.map(Canonical::function)).chain(ours).collect()
 }
 
 /// To be registered after DataFusion's, whose names they have.

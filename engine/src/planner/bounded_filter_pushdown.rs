@@ -1,4 +1,4 @@
-//! Keeps conditions above the columns that they name where these are long.
+//! Keeps conditions above the columns that they name where these are long, or have another value each time that they are computed.
 //!
 //! In: a condition above a query that computes the columns. Out: DataFusion's pushdown, unless it would write so much that nothing is
 //! won by it. It moves a condition below by writing the columns' expressions in their place. Where each of 24 queries computes
@@ -40,12 +40,17 @@ impl OptimizerRule for BoundedFilterPushdown {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         if let LogicalPlan::Filter(filter) = &plan
-            && grows(filter)?
+            && (groups_by_volatile(&filter.input) || grows(filter)?)
         {
             return Ok(Transformed::no(plan));
         }
         self.0.rewrite(plan, config)
     }
+}
+
+/// Whether a condition would be moved below groups that it names, and be computed anew there. Of projections the pass minds this itself.
+fn groups_by_volatile(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.iter().any(Expr::is_volatile))
 }
 
 /// Whether the condition would grow too much on its way down.

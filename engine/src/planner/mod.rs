@@ -1,6 +1,7 @@
 //! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
 
 mod bounded_filter_pushdown;
+mod canonical_values;
 mod check_constants;
 mod check_overflow;
 pub(crate) mod correlated;
@@ -20,6 +21,7 @@ mod refuse_nested_extremes;
 mod session_zone;
 mod settle_frames;
 mod settle_in_lists;
+mod steady_leaves;
 mod three_valued_in;
 mod values_of_one_type;
 pub(crate) mod wide_select;
@@ -29,8 +31,10 @@ mod wrong_keys;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::Expr;
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -40,6 +44,7 @@ use self::bounded_filter_pushdown::BoundedFilterPushdown;
 use self::distinct_projections::DistinctProjections;
 use self::keep_above_aggregates::KeepAboveAggregates;
 use self::null_safe_joins::{MAKE_KEYS, NullSafeJoins};
+use self::steady_leaves::{READING_FIELDS, SteadyLeaves};
 use self::within_budget::WithinBudget;
 use self::wrong_keys::WithoutWrongKeys;
 
@@ -66,6 +71,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(session_zone::SessionZone));
     // These need operands of one type.
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
+    rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     // The passes behind it see to the joins and aggregates that it makes, too.
@@ -92,10 +98,12 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(WithoutWrongKeys(Arc::clone(rule)));
         } else if MAKE_KEYS.contains(&rule.name()) {
             *rule = Arc::new(NullSafeJoins(Arc::clone(rule)));
+        } else if READING_FIELDS.contains(&rule.name()) {
+            *rule = Arc::new(SteadyLeaves(Arc::clone(rule)));
         }
     }
     rules.push(Arc::new(pair_zeros::PairZeros));
-    rules.push(Arc::new(one_zero::OneZeroInSortedJoins));
+    rules.push(Arc::new(one_zero::OneZero));
     rules.push(Arc::new(recursive_fields::RecursiveFields));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
@@ -116,4 +124,16 @@ fn fold_constant(expr: Expr) -> Expr {
         Ok(literal @ Expr::Literal(..)) => literal,
         _ => expr,
     }
+}
+
+/// Whether something in a plan has another value each time that it is computed.
+fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            found |= expr.exists(|part| Ok(Expr::is_volatile_node(part)))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
 }

@@ -22,7 +22,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
-use crate::Error;
+use super::is_volatile;
+use crate::{Error, shared_rows};
 
 /// What a subquery is called that would be mixed up with the query around it.
 const MEMBERS: &str = "__members";
@@ -121,7 +122,7 @@ fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> 
         let feature = "IN of a column of a query further out; join that query instead";
         return Err(Error::unsupported("this query", feature).into());
     }
-    let (subquery, member) = members(subquery, &expr)?;
+    let (subquery, member) = members(made_once(subquery, &expr)?, &expr)?;
     let mut unknown = exists(&subquery, Some(member.clone().is_null()))?;
     if expr.nullable(schema)? {
         unknown = unknown.or(expr.clone().is_null().and(exists(&subquery, None)?));
@@ -129,6 +130,19 @@ fn spell_out(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> 
     let equal = exists(&subquery, Some(member.eq(seen_from_inside(*expr, schema)?)))?;
     let spelt = when(equal, lit(true)).when(unknown, lit(ScalarValue::Boolean(None))).otherwise(lit(false))?;
     Ok(Transformed::yes(if negated { not(spelt) } else { spelt }))
+}
+
+/// The subquery with rows that are the same in all its copies.
+fn made_once(subquery: Subquery, compared: &Expr) -> Result<Subquery> {
+    let is_random = is_volatile(&subquery.subquery)?;
+    if compared.is_volatile() || (is_random && !subquery.outer_ref_columns.is_empty()) {
+        let feature = "a volatile function in IN over a subquery, where NULL takes part; compute it in a CTE";
+        return Err(Error::unsupported("this query", feature).into());
+    }
+    Ok(match is_random {
+        true => Subquery { subquery: Arc::new(shared_rows::once(subquery.subquery)), ..subquery },
+        false => subquery,
+    })
 }
 
 /// # Errors

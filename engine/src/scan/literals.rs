@@ -10,6 +10,8 @@ use datafusion::arrow::array::{
 use datafusion::common::ScalarValue;
 use iceberg::spec::{PrimitiveLiteral, PrimitiveType};
 
+use crate::types::Form;
+
 /// An array of `values` of type `primitive`; a literal of another type becomes null, that is unknown.
 /// `None` if the type has no Arrow layout here.
 pub(crate) fn array<'a>(
@@ -73,7 +75,8 @@ pub(crate) fn array<'a>(
 
 /// One literal as a scalar; `None` if it does not belong to the type.
 pub(crate) fn scalar(primitive: &PrimitiveType, value: &PrimitiveLiteral) -> Option<ScalarValue> {
-    let scalar = ScalarValue::try_from_array(&array(primitive, std::iter::once(Some(value)))?, 0).ok()?;
+    let values = Form::OneNan.of(&array(primitive, std::iter::once(Some(value)))?).ok()?;
+    let scalar = ScalarValue::try_from_array(&values, 0).ok()?;
     (!scalar.is_null()).then_some(scalar)
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod bucket;
+mod canonical_columns;
 mod codec;
 #[cfg(test)]
 mod codec_tests;

@@ -15,6 +15,7 @@ use super::decoded_scan::Split;
 use super::named::decoding;
 use crate::Error;
 use crate::io::{BATCH_ROWS, DecodedColumn, Reservation};
+use crate::types::Form;
 
 /// Batches of columns that are being decoded.
 pub(super) type Batches = ParquetRecordBatchStream<Box<dyn AsyncFileReader>>;
@@ -84,13 +85,15 @@ impl GroupReader {
                     self.finish();
                     return Ok(None);
                 };
-                for (kept, column) in kept.iter_mut().zip(decoded.columns()) {
+                let columns = decoded.columns().iter().map(|column| Form::OneNan.of(column));
+                let columns = columns.collect::<Result<Vec<_>>>()?;
+                for (kept, column) in kept.iter_mut().zip(&columns) {
                     kept.iter_mut().for_each(|kept| kept.batches.push(Arc::clone(column)));
                 }
                 let rows = decoded.num_rows();
                 let columns = self.taken.iter().enumerate().map(|(position, taken)| match taken {
                     Some(column) => column.batches().get(self.batch).filter(|batch| batch.len() == rows).cloned(),
-                    None => missing.binary_search(&position).ok().map(|at| Arc::clone(decoded.column(at))),
+                    None => missing.binary_search(&position).ok().map(|at| Arc::clone(&columns[at])),
                 });
                 (columns.collect(), rows)
             }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_err};
@@ -15,7 +15,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::object_store::ObjectStore;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, lit};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
@@ -25,6 +25,7 @@ use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{MorselPlanner, Morselizer};
 use parking_lot::Mutex;
 
+use super::canonical_columns::CanonicalColumns;
 use super::decoded_scan::DecodedScan;
 use super::defaults::MissingColumns;
 use super::file::IcebergFile;
@@ -35,6 +36,7 @@ use super::pieces::piece_bytes;
 use super::schema_mapping::ColumnMapping;
 use super::suspect::Suspect;
 use crate::io::{BATCH_ROWS, CacheMode, PrefetchHandle, ReaderFactory};
+use crate::types::holds_floats;
 
 /// Reads the data files of one Iceberg table.
 #[derive(Clone)]
@@ -304,18 +306,11 @@ fn mentions_float(filter: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> bool {
     let mut found = false;
     let visited = filter.apply(|node| {
         if let Some(column) = node.downcast_ref::<Column>() {
-            found |= schema.field_with_name(column.name()).is_ok_and(|field| holds_float(field.data_type()));
+            found |= schema.field_with_name(column.name()).is_ok_and(|field| holds_floats(field.data_type()));
         }
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found || visited.is_err()
-}
-
-fn holds_float(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Struct(fields) => fields.iter().any(|field| holds_float(field.data_type())),
-        other => other.is_floating(),
-    }
 }
 
 /// Opens files through DataFusion's Parquet morselizer, one for each distinct tuple of partition constants.
@@ -342,10 +337,14 @@ impl IcebergMorselizer {
             return Ok(Arc::clone(known));
         }
         let mut config = self.config.clone();
-        config.expr_adapter_factory = Some(Arc::new(self.missing.with_constants(constants.cloned())));
+        config.expr_adapter_factory = Some(Arc::new(CanonicalColumns(self.missing.with_constants(constants.cloned()))));
         let store = Arc::clone(&self.object_store);
-        let morselizer: Arc<dyn Morselizer> =
-            Arc::from(self.source.parquet.create_morselizer(store, &config, self.partition)?);
+        // DataFusion 55.2 rewrites no expression of a file that has the table's own columns, unless there is a filter.
+        let parquet = match self.source.parquet.filter() {
+            Some(_) => self.source.parquet.clone(),
+            None => self.source.parquet.with_predicate(lit(true)),
+        };
+        let morselizer: Arc<dyn Morselizer> = Arc::from(parquet.create_morselizer(store, &config, self.partition)?);
         self.by_constants.lock().insert(key, Arc::clone(&morselizer));
         Ok(morselizer)
     }

@@ -1,0 +1,88 @@
+//! The functions that give values the form that compares as SQL's values do ([`Form`]), which [`crate::planner`] puts into plans.
+//!
+//! Where values come from they are called as their arguments are (in column names), so that a plan with them has the names that it would
+//! have without. Only [`Form::OneZero`], which stands beside its argument as a key of a join, has a name of its own.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Result, internal_err};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::types::Form;
+
+/// The function of a form.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Canonical {
+    form: Form,
+    signature: Signature,
+}
+
+impl Canonical {
+    /// The function that gives this form.
+    pub(crate) fn function(form: Form) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(Self { form, signature: Signature::any(1, Volatility::Immutable) }))
+    }
+
+    /// The call that gives this form to an expression.
+    pub(crate) fn call(form: Form, expr: Expr) -> Expr {
+        Expr::ScalarFunction(ScalarFunction::new_udf(Self::function(form), vec![expr]))
+    }
+
+    /// Whether an expression is such a call.
+    pub(crate) fn is_call(form: Form, expr: &Expr) -> bool {
+        let Expr::ScalarFunction(call) = expr else { return false };
+        call.func.inner().downcast_ref::<Self>().is_some_and(|canonical| canonical.form == form)
+    }
+}
+
+impl ScalarUDFImpl for Canonical {
+    fn name(&self) -> &str {
+        match self.form {
+            Form::OneNan => "one_nan",
+            Form::OneZero => "one_zero",
+            Form::NullsBelow => "nulls_below",
+        }
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        match args {
+            [value] if self.form == Form::OneZero => Ok(format!("{}({})", self.name(), value.schema_name())),
+            [value] => Ok(value.schema_name().to_string()),
+            _ => internal_err!("{} of {} values", self.name(), args.len()),
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match arg_types {
+            [ty] => Ok(ty.clone()),
+            _ => internal_err!("{} of {} values", self.name(), arg_types.len()),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        match args.arg_fields {
+            [field] => Ok(Arc::clone(field)),
+            other => internal_err!("{} of {} values", self.name(), other.len()),
+        }
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.as_slice() {
+            [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(self.form.of(array)?)),
+            [ColumnarValue::Scalar(value)] => Ok(ColumnarValue::Scalar(self.form.of_scalar(value.clone())?)),
+            other => internal_err!("{} of {} values", self.name(), other.len()),
+        }
+    }
+}
