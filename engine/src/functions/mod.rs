@@ -14,6 +14,7 @@ mod interruptible;
 mod map_entries;
 mod month_frames;
 mod null_if;
+mod or_null;
 mod pairs;
 mod replacement;
 mod shifts;
@@ -38,6 +39,7 @@ pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
 pub(crate) use month_frames::{MonthFrames, reaches_over_months};
 use null_if::NullIf;
+pub(crate) use or_null::OrNull;
 use pairs::PairAggregate;
 pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
@@ -54,6 +56,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(MapEntries::default()),
         ScalarUDF::new_from_impl(Replacement::default()),
         ScalarUDF::new_from_impl(NullIf::default()),
+        ScalarUDF::new_from_impl(OrNull::default()),
         ScalarUDF::new_from_impl(Version::default()),
     ];
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();

@@ -5,12 +5,15 @@ mod canonical_values;
 mod check_constants;
 mod check_overflow;
 pub(crate) mod correlated;
+mod distinct_on_keys;
 mod distinct_projections;
+mod empty_subqueries;
 mod frames_of_months;
 mod guarded_filter_pushdown;
 mod keep_above_aggregates;
 mod limit_repetition;
 mod null_safe_joins;
+mod nulls_in_lists;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
@@ -74,6 +77,9 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
+    rules.push(Arc::new(distinct_on_keys::DistinctOnKeys));
+    rules.push(Arc::new(nulls_in_lists::NullsInLists));
+    rules.push(Arc::new(empty_subqueries::EmptySubqueries));
     // The passes behind it see to the joins and aggregates that it makes, too.
     rules.push(Arc::new(correlated::Correlated));
     rules.push(Arc::new(pair_zeros::PairZeros));

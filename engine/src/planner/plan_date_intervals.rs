@@ -1,8 +1,9 @@
-//! A date plus or minus an interval with hours is a timestamp.
+//! A date plus or minus an interval with hours is a timestamp; a date minus a date is a number of days.
 //!
 //! In: an operator and its operands, while SQL becomes a plan. Out: the date as a timestamp, if the interval may have a part of a
 //! day, which DataFusion would drop. PostgreSQL makes every such result a timestamp; here it stays a date where the interval is a
 //! constant of whole months and days, so that `day < DATE '2024-01-01' + INTERVAL '1' YEAR` compares dates and prunes files.
+//! Between dates, DataFusion would give a duration, which few clients can read.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -25,6 +26,11 @@ impl ExprPlanner for PlanDateIntervals {
         let is = |expr: &Expr, kind: fn(&DataType) -> bool| expr.get_type(schema).is_ok_and(|ty| kind(&ty));
         let is_date = |ty: &DataType| matches!(ty, DataType::Date32);
         let is_interval = |ty: &DataType| matches!(ty, DataType::Interval(_) | DataType::Duration(_));
+        if matches!(op, BinaryOperator::Minus) && is(&right, is_date) && is(&left, is_date) {
+            let name = format!("{} - {}", left.schema_name(), right.schema_name());
+            let days = |date: Expr| cast(date, DataType::Int32);
+            return Ok(PlannerResult::Planned((days(left) - days(right)).alias(name)));
+        }
         // The right side first: in a chain, the left one is all of it up to here.
         if matches!(op, BinaryOperator::Plus | BinaryOperator::Minus) && is(&right, is_interval) && is(&left, is_date) {
             left = at_midnight(left, &right);

@@ -2,7 +2,8 @@
 //!
 //! In: a plan as it was written, where these offsets are texts. Out: the same plan, or an error. DataFusion takes a negative offset for a
 //! frame that ends before it begins (and panics), rounds an offset to the digits of the column, and calls a frame unbounded where
-//! an offset does not fit the column's type or cannot be added to it.
+//! an offset does not fit the column's type or cannot be added to it. And it has no RANGE at all over times, bytes and structs, where one
+//! without offsets is one of GROUPS.
 //!
 //! ```text
 //! count(*) OVER (ORDER BY day RANGE BETWEEN 36 hours PRECEDING AND …)    day is a date
@@ -57,15 +58,38 @@ fn settle_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         [&window_frame.start_bound, &window_frame.end_bound].into_iter().any(|bound| text(bound).is_some());
     let mut changed = false;
     if window_frame.units == WindowFrameUnits::Range
-        && has_offset
         && let Some(key) = order_by.first()
     {
         let key = key.expr.get_type(schema)?;
-        let settled = settle_frame(window_frame, &key)?;
+        let settled = match (has_offset, may_be_range_key(&key)) {
+            (true, true) => settle_frame(window_frame, &key)?,
+            (true, false) => {
+                return plan_err!(
+                    "RANGE with an offset over values of type {key}; order by a number, date or timestamp"
+                );
+            }
+            (false, true) => window_frame.clone(),
+            (false, false) => as_groups(window_frame),
+        };
         changed = settled != *window_frame;
         *window_frame = settled;
     }
     Ok(Transformed::new_transformed(Expr::WindowFunction(function), changed))
+}
+
+/// Whether DataFusion's RANGE takes keys of a type: those that it can add to, and some more.
+fn may_be_range_key(key: &DataType) -> bool {
+    use DataType::{Boolean, Date32, Date64, Dictionary, FixedSizeList, LargeList, List, Timestamp};
+    match key {
+        Dictionary(_, value) => may_be_range_key(value),
+        Boolean | Date32 | Date64 | FixedSizeList(..) | LargeList(_) | List(_) | Timestamp(..) => true,
+        other => other.is_numeric() || other.is_string() || other.is_null(),
+    }
+}
+
+/// A frame without offsets in groups of equal keys, which has the same rows.
+fn as_groups(frame: &WindowFrame) -> WindowFrame {
+    WindowFrame::new_bounds(WindowFrameUnits::Groups, frame.start_bound.clone(), frame.end_bound.clone())
 }
 
 /// An offset as it was written.
