@@ -10,6 +10,7 @@ mod exact_sum;
 mod first_non_null;
 mod float_extremes;
 mod formats;
+mod grouped_key;
 mod interruptible;
 mod map_entries;
 mod month_frames;
@@ -35,6 +36,7 @@ use exact_sum::ExactSum;
 use first_non_null::FirstNonNull;
 use float_extremes::FloatExtreme;
 use formats::Format;
+pub(crate) use grouped_key::GroupedKey;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
 pub(crate) use month_frames::{MonthFrames, reaches_over_months};
@@ -57,6 +59,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(Replacement::default()),
         ScalarUDF::new_from_impl(NullIf::default()),
         ScalarUDF::new_from_impl(OrNull::default()),
+        ScalarUDF::new_from_impl(GroupedKey::default()),
         ScalarUDF::new_from_impl(Version::default()),
     ];
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();

@@ -9,6 +9,7 @@ mod distinct_on_keys;
 mod distinct_projections;
 mod empty_subqueries;
 mod frames_of_months;
+mod grouped_keys;
 mod guarded_filter_pushdown;
 mod keep_above_aggregates;
 mod limit_repetition;
@@ -82,6 +83,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(empty_subqueries::EmptySubqueries));
     // The passes behind it see to the joins and aggregates that it makes, too.
     rules.push(Arc::new(correlated::Correlated));
+    rules.push(Arc::new(grouped_keys::GroupedKeys));
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZero));
     rules.push(Arc::new(three_valued_in::ThreeValuedIn));
