@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use polynya_engine::{CacheSettings, Engine, Session, Settings};
+use polynya_engine::{CacheSettings, Engine, Error, MemorySettings, Session, Settings};
 
 use crate::stub_store::{Asked, Fault, StubStore, ask};
 
@@ -191,4 +191,28 @@ async fn a_change_goes_on_with_its_note_or_with_none_but_not_with_one_that_may_b
     store.set_faults(move |asked: &Asked| is_note(asked).then_some(Fault::Status("405 Method Not Allowed", "")));
     ask(&engine, &session, insert).await.unwrap();
     assert!(rows().await.contains(" 1002 "), "a store that takes no notes is written to without");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_footer_that_says_it_is_as_long_as_its_file_has_to_fit_into_memory_first() {
+    let (store, folder) = (StubStore::start().await, tempfile::tempdir().unwrap());
+    let (engine, session) = store.engine(folder.path(), settings(None)).await;
+    ask(&engine, &session, "CREATE SCHEMA s").await.unwrap();
+    ask(&engine, &session, "CREATE TABLE t AS SELECT md5(value::varchar) AS note FROM range(0, 200000)").await.unwrap();
+    for key in store.keys(".parquet") {
+        store.change(&key, |bytes| {
+            let length = u32::try_from(bytes.len() - 20).unwrap();
+            assert!(length > 4 << 20, "the file is too small for this test: {length} bytes");
+            let at = bytes.len() - 8;
+            bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        });
+    }
+    engine.close();
+    let memory = MemorySettings { limit: Some(ByteSize::mib(6)), ..MemorySettings::default() };
+    let (engine, session) = store.engine(folder.path(), Settings { memory, ..settings(None) }).await;
+    store.take_asked();
+    let error = ask(&engine, &session, "SELECT count(DISTINCT note) FROM t").await.unwrap_err();
+    assert!(matches!(error, Error::MemoryLimit { .. }), "{error:?}");
+    let asked = store.take_asked().iter().filter(|asked| asked.is_data()).count();
+    assert!(asked <= 2, "{asked} requests: what does not fit is not asked for");
 }

@@ -13,7 +13,6 @@ class Fault:
     pattern: str = ""
     error: str | None = None
 
-
 KNOWN: list[Fault] = []
 
 
