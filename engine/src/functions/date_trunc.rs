@@ -85,7 +85,7 @@ impl ScalarUDFImpl for DateTrunc {
             return self.in_zone(args);
         }
         let Some(far) = args.args.get(1).map(far).transpose()?.flatten() else {
-            return self.inner.invoke_with_args(args);
+            return self.of_near(args);
         };
         let is_scalar = matches!(args.args[1], ColumnarValue::Scalar(_));
         let zone = far.timezone().map(Arc::from);
@@ -121,6 +121,21 @@ impl ScalarUDFImpl for DateTrunc {
 }
 
 impl DateTrunc {
+    /// Constants are computed as columns are: DataFusion's way for them rounds milliseconds before 1970 up.
+    fn of_near(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_scalar = matches!(args.args[1], ColumnarValue::Scalar(_));
+        if is_scalar {
+            args.args[1] = ColumnarValue::Array(args.args[1].to_array(1)?);
+            args.number_rows = 1;
+        }
+        match self.inner.invoke_with_args(args)? {
+            ColumnarValue::Array(truncated) if is_scalar => {
+                ScalarValue::try_from_array(&truncated, 0).map(ColumnarValue::Scalar)
+            }
+            truncated => Ok(truncated),
+        }
+    }
+
     fn in_zone(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let Some(ColumnarValue::Scalar(zone)) = args.args.pop() else {
             return exec_err!("date_trunc takes a constant time zone");

@@ -198,7 +198,7 @@ async fn a_footer_that_says_it_is_as_long_as_its_file_has_to_fit_into_memory_fir
     let (store, folder) = (StubStore::start().await, tempfile::tempdir().unwrap());
     let (engine, session) = store.engine(folder.path(), settings(None)).await;
     ask(&engine, &session, "CREATE SCHEMA s").await.unwrap();
-    ask(&engine, &session, "CREATE TABLE t AS SELECT md5(value::varchar) AS note FROM range(0, 200000)").await.unwrap();
+    ask(&engine, &session, "CREATE TABLE t AS SELECT md5(value::varchar) AS note FROM range(0, 400000)").await.unwrap();
     for key in store.keys(".parquet") {
         store.change(&key, |bytes| {
             let length = u32::try_from(bytes.len() - 20).unwrap();
