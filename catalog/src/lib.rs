@@ -29,7 +29,7 @@ pub use error::{Error, Result, Source};
 pub use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate, spec};
 pub use metadata_cache::{Memory, MetadataCache, read_manifest};
 pub use open::open_catalog;
-pub use own_task::own_task;
+pub use own_task::{own_task, spawning_on};
 pub use settings::{CatalogSettings, CatalogType};
 pub use sql::{ControlChange, ControlDatabase};
 pub use storage::{

@@ -19,6 +19,7 @@ use crate::answer::{Answer, RowStream};
 use crate::base_state::base_state;
 use crate::change::{Change, Changes, Sweeper};
 use crate::cluster::{Cluster, Tasks};
+use crate::computing::Computing;
 use crate::execute::within;
 use crate::io::{
     Budget, DataCaches, DecodedTier, DiskTier, FooterCache, Hydration, PageCache, PageTier, Pages, Prices, QueryIo,
@@ -53,6 +54,7 @@ pub struct Engine {
     turns: Turns,
     changes: Changes,
     admission: Arc<Admission>,
+    computing: Arc<Computing>,
     hydrate_pages: bool,
     pointers: TablePointers,
     access: AccessControl,
@@ -98,6 +100,7 @@ impl Engine {
             turns: Turns::default(),
             changes: Changes::default(),
             admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
+            computing: Arc::default(),
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
             access: AccessControl::new(&settings)?,
@@ -401,6 +404,11 @@ impl Engine {
     /// Who may run.
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.admission
+    }
+
+    /// The threads that queries run on.
+    pub(crate) fn computing(&self) -> &Arc<Computing> {
+        &self.computing
     }
 
     pub(crate) fn query_log(&self) -> &QueryLog {

@@ -19,6 +19,8 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::{Stream, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::admission::{Admission, Slots};
 use crate::cluster::Cluster;
@@ -41,7 +43,8 @@ impl Engine {
     pub(crate) fn execute(&self, planned: Planned, query: &Arc<QueryContext>) -> Result<SendableRecordBatchStream> {
         let schema = planned.physical.schema();
         query.begins(bytes_to_read(&planned.physical));
-        let (query, admission) = (Arc::clone(query), Arc::clone(self.admission()));
+        let (query, admission, computing) =
+            (Arc::clone(query), Arc::clone(self.admission()), Arc::clone(self.computing()));
         let (cluster, codec) = (self.cluster().cloned(), self.scan_codec());
         let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
         let timeout = options.and_then(|options| options.statement_timeout);
@@ -54,15 +57,17 @@ impl Engine {
                 false => None,
             };
             query.becomes("RUNNING");
-            let stop = StopOnDrop(Arc::clone(query.stopped()));
+            let slots = Held(Arc::new(Mutex::new(slots)));
+            let stop = StopOnDrop { stopped: Arc::clone(query.stopped()), slots: slots.clone() };
             let place = Place { cluster, codec, admission };
-            let batches = aside(planned, Arc::clone(&query), place, slots);
-            let running = futures::stream::unfold(Some((batches, stop)), move |running| {
+            let threads = computing.take(query.stopped());
+            let batches = aside(planned, Arc::clone(&query), place, slots, threads.handle());
+            let running = futures::stream::unfold(Some((batches, stop, threads)), move |running| {
                 let query = Arc::clone(&query);
                 async move {
-                    let (mut batches, stop) = running?;
+                    let (mut batches, stop, threads) = running?;
                     match within(timeout, &query, batches.next()).await {
-                        Ok(batch) => batch.map(|batch| (batch, Some((batches, stop)))),
+                        Ok(batch) => batch.map(|batch| (batch, Some((batches, stop, threads)))),
                         Err(error) => Some((Err(error.into()), None)),
                     }
                 }
@@ -88,12 +93,32 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(left, work).await.map_err(|_| Error::Timeout(timeout))
 }
 
-/// Tells what works for a query that nobody waits for it any more.
-struct StopOnDrop(Arc<AtomicBool>);
+/// Tells what works for a query that nobody waits for it any more, and gives its slots to others: it may compute on for a while.
+struct StopOnDrop {
+    stopped: Arc<AtomicBool>,
+    slots: Held,
+}
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.store(true, Relaxed);
+        self.stopped.store(true, Relaxed);
+        self.slots.free();
+    }
+}
+
+/// The slots of a query, for as long as it has any.
+#[derive(Clone)]
+struct Held(Arc<Mutex<Option<Slots>>>);
+
+impl Held {
+    fn free(&self) {
+        let slots = self.0.lock().take();
+        drop(slots);
+    }
+
+    /// How many more the query could have, if that is more than it has.
+    fn more(&self) -> Option<usize> {
+        self.0.lock().as_ref().and_then(Slots::more)
     }
 }
 
@@ -107,17 +132,23 @@ struct Place {
 /// A result whose client takes no rows for so long gives its slots to others.
 const IDLE_SLOT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes. Its
+/// Runs a plan in a task of its own, on threads of its own, so that whoever takes its batches can stop it at any time: also while it computes. Its
 /// slots are free when the last batch was taken up, or the stream is dropped, or nobody takes its batches.
-fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option<Slots>) -> SendableRecordBatchStream {
+fn aside(
+    planned: Planned,
+    query: Arc<QueryContext>,
+    place: Place,
+    slots: Held,
+    threads: &Handle,
+) -> SendableRecordBatchStream {
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
     let memory = Arc::clone(&planned.memory);
-    aside.spawn(async move {
+    let run = async move {
         // The plan lives as long as its batches.
         let _memory = memory;
         let run = async {
-            let (mut running, mut slots) = place.start(planned, &query, slots).await?;
+            let mut running = place.start(planned, &query, &slots).await?;
             while let Some(batch) = running.next().await {
                 let _wait = query.io().waits.enter("the client to take rows");
                 let mut sent = pin!(batches.send(batch));
@@ -125,7 +156,7 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
                     Ok(sent) => sent,
                     Err(_) => {
                         // Others run while nobody reads on.
-                        drop(slots.take());
+                        slots.free();
                         sent.await
                     }
                 };
@@ -135,8 +166,11 @@ fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option
             }
             Ok(())
         };
-        panics::guarded("a query", run).await.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
-    });
+        let ended = panics::guarded("a query", run).await;
+        slots.free();
+        ended.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
+    };
+    aside.spawn_on(run, threads);
     aside.build()
 }
 
@@ -147,12 +181,12 @@ impl Place {
         &self,
         mut planned: Planned,
         query: &Arc<QueryContext>,
-        mut slots: Option<Slots>,
-    ) -> Result<(Batches, Option<Slots>), DataFusionError> {
+        slots: &Held,
+    ) -> Result<Batches, DataFusionError> {
         let mut reread: HashSet<String> = HashSet::new();
         loop {
             let failure = match self.attempt(&planned, query).await {
-                Ok(batches) => return Ok((batches, slots)),
+                Ok(batches) => return Ok(batches),
                 Err(failure) => failure,
             };
             let damaged = damaged_file(&failure).filter(|_| reread.len() < DAMAGED_FILES_MAX).map(str::to_owned);
@@ -162,13 +196,13 @@ impl Place {
                 planned.physical = planned.state.create_physical_plan(&planned.logical).await?;
                 continue;
             }
-            let more = slots.as_ref().and_then(Slots::more).filter(|_| is_out_of_memory(&failure));
+            let more = slots.more().filter(|_| is_out_of_memory(&failure));
             let Some(more) = more else { return Err(failure) };
             tracing::info!(query_id = query.id(), more, "out of memory: running again when fewer others run");
-            drop(slots.take());
+            slots.free();
             query.becomes("QUEUED");
             let Ok(wider) = self.admission.admit_again(query.tenant(), more).await else { return Err(failure) };
-            slots = Some(wider);
+            *slots.0.lock() = Some(wider);
             query.becomes("RUNNING");
             // A plan that has run holds what it read.
             planned.physical = planned.state.create_physical_plan(&planned.logical).await?;

@@ -15,6 +15,7 @@ mod budget;
 mod change;
 mod cluster;
 mod columns;
+mod computing;
 mod counts;
 mod ddl;
 mod describe;

@@ -16,12 +16,25 @@ type Set = Vec<Expr>;
 /// Sets that one GROUP BY may stand for.
 const SETS_MAX: usize = 4_096;
 
+/// Columns of all these sets together.
+const COLUMNS_MAX: usize = 1 << 20;
+
 /// Rewrites the GROUP BY of a query.
 ///
 /// # Errors
 /// If it stands for very many sets, or a position is no column of the select list.
 pub(super) fn spell_out(select: &mut Select) -> Result<()> {
     let GroupByExpr::Expressions(elements, _) = &mut select.group_by else { return Ok(()) };
+    // DataFusion would write out any number of them.
+    let (sets, columns) = elements.iter().map(size).fold((1_usize, 0_usize), |(sets, columns), (more, of_each)| {
+        (sets.saturating_mul(more), columns.saturating_add(of_each))
+    });
+    check(sets)?;
+    if sets > 1 && sets.saturating_mul(columns) > COLUMNS_MAX {
+        return Err(refused(format!(
+            "GROUP BY of {sets} grouping sets of up to {columns} columns, of more than {COLUMNS_MAX} in all"
+        )));
+    }
     if !elements.iter().any(is_not_planned) {
         return Ok(());
     }
@@ -48,6 +61,30 @@ pub(super) fn spell_out(select: &mut Select) -> Result<()> {
     }
     *elements = vec![Expr::GroupingSets(all)];
     Ok(())
+}
+
+/// How many sets an element stands for, and how many columns each has at most.
+fn size(element: &Expr) -> (usize, usize) {
+    let of_parts = |parts: &[Set]| parts.iter().map(Vec::len).sum::<usize>();
+    match element {
+        Expr::Rollup(parts) => (parts.len() + 1, of_parts(parts)),
+        Expr::Cube(parts) => (cube_size(parts.len()), of_parts(parts)),
+        Expr::GroupingSets(sets) => sets.iter().fold((0, 0), |(all, columns), set| {
+            let (more, of_each) = match set.as_slice() {
+                [column] => parts_within(column).map_or((1, 1), |(is_cube, parts)| match is_cube {
+                    true => (cube_size(parts.len()), of_parts(&parts)),
+                    false => (parts.len() + 1, of_parts(&parts)),
+                }),
+                set => (1, set.len()),
+            };
+            (all.saturating_add(more), columns.max(of_each))
+        }),
+        _ => (1, 1),
+    }
+}
+
+fn cube_size(parts: usize) -> usize {
+    u32::try_from(parts).ok().and_then(|parts| 1_usize.checked_shl(parts)).unwrap_or(usize::MAX)
 }
 
 fn is_not_planned(element: &Expr) -> bool {
@@ -86,8 +123,14 @@ fn sets_of(element: &Expr) -> Result<Vec<Set>> {
     })
 }
 
-/// The sets of a ROLLUP or CUBE within GROUPING SETS, where the parser takes them for functions.
+/// The sets of a ROLLUP or CUBE within GROUPING SETS.
 fn within(column: &Expr) -> Option<Result<Vec<Set>>> {
+    let (is_cube, parts) = parts_within(column)?;
+    Some(if is_cube { cube(&parts) } else { Ok(rollup(&parts)) })
+}
+
+/// Whether it is a CUBE, and the parts of a ROLLUP or CUBE within GROUPING SETS, where the parser takes them for functions.
+fn parts_within(column: &Expr) -> Option<(bool, Vec<Set>)> {
     let Expr::Function(function) = column else { return None };
     let FunctionArguments::List(list) = &function.args else { return None };
     let [name] = function.name.0.as_slice() else { return None };
@@ -99,8 +142,8 @@ fn within(column: &Expr) -> Option<Result<Vec<Set>>> {
     });
     let parts = parts.collect::<Option<Vec<_>>>()?;
     match name.as_str() {
-        "rollup" => Some(Ok(rollup(&parts))),
-        "cube" => Some(cube(&parts)),
+        "rollup" => Some((false, parts)),
+        "cube" => Some((true, parts)),
         _ => None,
     }
 }
@@ -110,7 +153,7 @@ fn rollup(parts: &[Set]) -> Vec<Set> {
 }
 
 fn cube(parts: &[Set]) -> Result<Vec<Set>> {
-    check(1_usize.checked_shl(u32::try_from(parts.len()).unwrap_or(u32::MAX)).unwrap_or(usize::MAX))?;
+    check(cube_size(parts.len()))?;
     let chosen = |bits: usize| parts.iter().enumerate().filter(move |(place, _)| bits >> place & 1 == 1);
     Ok((0..1_usize << parts.len()).map(|bits| chosen(bits).flat_map(|(_, part)| part.clone()).collect()).collect())
 }
@@ -152,6 +195,30 @@ mod tests {
         let SetExpr::Select(mut select) = *query.body else { panic!("{sql}") };
         spell_out(&mut select).expect(&sql);
         select.group_by.to_string()
+    }
+
+    #[test]
+    fn so_many_sets_are_refused_whoever_would_write_them_out() {
+        let list = |count: usize| (0..count).map(|number| format!("c{number}")).collect::<Vec<_>>().join(", ");
+        let refused = |group_by: &str| {
+            let sql = format!("SELECT 1 FROM t GROUP BY {group_by}");
+            let mut statements = Parser::parse_sql(&GenericDialect {}, &sql).unwrap();
+            let Some(Statement::Query(query)) = statements.pop() else { panic!("{sql}") };
+            let SetExpr::Select(mut select) = *query.body else { panic!("{sql}") };
+            spell_out(&mut select).is_err()
+        };
+        assert!(!refused(&format!("CUBE ({})", list(12))));
+        for group_by in [
+            format!("CUBE ({})", list(13)),
+            format!("CUBE ({})", list(70)),
+            format!("GROUPING SETS ((a), CUBE({}))", list(30)),
+            format!("CUBE ({}), CUBE ({})", list(7), list(7)),
+            format!("ROLLUP ({})", list(2000)),
+            vec!["ROLLUP (a, b)"; 10].join(", "),
+        ] {
+            assert!(refused(&group_by), "{group_by}");
+        }
+        assert!(!refused(&list(3000)));
     }
 
     #[test]

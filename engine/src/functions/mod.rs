@@ -19,6 +19,7 @@ mod or_null;
 mod pairs;
 mod replacement;
 mod shifts;
+mod sliced;
 mod sliding;
 mod version;
 mod zones;
@@ -45,6 +46,7 @@ pub(crate) use or_null::OrNull;
 use pairs::PairAggregate;
 pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
+use sliced::Sliced;
 use sliding::Windowed;
 use version::Version;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
@@ -66,7 +68,8 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
-    let ours = named.into_iter().chain(zones::all()).chain(bounded).map(Arc::new);
+    let sliced = Sliced::all().into_iter().map(ScalarUDF::new_from_impl);
+    let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new);
     let operators = Operation::ALL.into_iter().map(CheckedArithmetic::function);
     operators.chain(Form::ALL.map(Canonical::function)).chain(ours).collect()
 }

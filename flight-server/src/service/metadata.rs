@@ -3,6 +3,7 @@
 //! In: Flight SQL's metadata commands. Out: one batch each, with exactly the schema that the protocol gives them. Filters
 //! are applied before catalogs are asked, so that a narrow question costs few requests.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,12 +13,17 @@ use arrow_flight::sql::{Command, CommandGetDbSchemas, CommandGetTables};
 use futures::{StreamExt, TryStreamExt, stream};
 use polynya_catalog::{Catalog, NamespaceIdent, TableIdent};
 use polynya_engine::{Access, Error, Session};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::column_notes::{Origin, noted};
 use super::{Inner, not_offered};
-use crate::status::{chain, engine_status, flight_status};
+use crate::status::{chain, engine_status, flight_status, status};
 use crate::wire::wire_schema;
+
+/// Ids and table types in one call: Flight SQL has some hundred infos.
+const LIST_MAX: usize = 10_000;
+/// Letters of a pattern for names.
+const PATTERN_BYTES_MAX: usize = 4096;
 
 /// The only type of table there is.
 const TABLE: &str = "TABLE";
@@ -44,13 +50,18 @@ impl Inner {
 
     /// The result of a metadata command, of what the caller sees.
     pub(super) async fn metadata(&self, command: Command, session: &Session) -> Result<RecordBatch, Status> {
+        check_length(&command)?;
         let access = &self.engine.access(session).await.map_err(|error| engine_status(&error, None))?;
         match command {
             Command::CommandGetCatalogs(_) => self.catalogs(access),
             Command::CommandGetDbSchemas(command) => self.schemas(command, access).await,
             Command::CommandGetTables(command) => self.tables(command, access).await,
             Command::CommandGetTableTypes(_) => Ok(table_types()),
-            Command::CommandGetSqlInfo(command) => command.into_builder(&self.sql_info).build().map_err(flight_status),
+            Command::CommandGetSqlInfo(mut command) => {
+                let mut seen = HashSet::new();
+                command.info.retain(|id| seen.insert(*id));
+                command.into_builder(&self.sql_info).build().map_err(flight_status)
+            }
             Command::CommandGetXdbcTypeInfo(command) => {
                 command.into_builder(&self.type_info).build().map_err(flight_status)
             }
@@ -186,6 +197,30 @@ async fn all_namespaces(catalog: &dyn Catalog) -> Result<Vec<NamespaceIdent>, po
 /// A namespace as SQL names it.
 fn dotted(namespace: &NamespaceIdent) -> String {
     namespace.as_ref().join(".")
+}
+
+/// Refuses what would keep a thread that serves others: these answers are made without planning, and so without its budget.
+fn check_length(command: &Command) -> Result<(), Status> {
+    let too_long = |what: &str, max: usize| {
+        Err(status(Code::InvalidArgument, "54000", format!("{what}: more than {max}, which no client needs"), None))
+    };
+    let patterns = match command {
+        Command::CommandGetDbSchemas(command) => vec![&command.db_schema_filter_pattern],
+        Command::CommandGetTables(command) => {
+            if command.table_types.len() > LIST_MAX {
+                return too_long("the number of table types asked for", LIST_MAX);
+            }
+            vec![&command.db_schema_filter_pattern, &command.table_name_filter_pattern]
+        }
+        Command::CommandGetSqlInfo(command) if command.info.len() > LIST_MAX => {
+            return too_long("the number of infos asked for", LIST_MAX);
+        }
+        _ => return Ok(()),
+    };
+    match patterns.into_iter().flatten().any(|pattern| pattern.len() > PATTERN_BYTES_MAX) {
+        true => too_long("the bytes of a pattern", PATTERN_BYTES_MAX),
+        false => Ok(()),
+    }
 }
 
 /// Whether a name matches a pattern of Flight SQL: `%` any text, `_` any character, `\` before either the character.

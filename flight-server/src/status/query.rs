@@ -67,6 +67,8 @@ const WORDS: &[(&str, &str)] = &[
     ("requires start to be 1", "22023"),
     ("does not support the global flag", "22023"),
     ("failed to convert size to usize", "22023"),
+    ("levenshtein would compare texts", "54000"),
+    ("replace would make texts", "54000"),
 ];
 
 /// The gRPC code and SQLSTATE of an error.

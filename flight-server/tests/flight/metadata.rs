@@ -87,6 +87,19 @@ async fn keys_are_empty_with_the_schemas_of_the_protocol() {
 }
 
 #[tokio::test]
+async fn what_would_keep_a_thread_is_refused_and_ids_count_once() {
+    let mut harness = Harness::start().await;
+    let (_, batches) = harness.command(CommandGetSqlInfo { info: vec![0; 10_000] }).await.unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+    let refused = harness.command(CommandGetSqlInfo { info: (0..1_000_000).collect() }).await.unwrap_err();
+    assert!(refused.to_string().contains("infos"), "{refused}");
+    let pattern = Some("%".repeat(1 << 20));
+    let command = CommandGetDbSchemas { catalog: None, db_schema_filter_pattern: pattern };
+    let refused = harness.command(command).await.unwrap_err();
+    assert!(refused.to_string().contains("pattern"), "{refused}");
+}
+
+#[tokio::test]
 async fn sql_info_and_type_info_can_be_asked_whole_and_in_part() {
     let mut harness = Harness::start().await;
     let (_, batches) = harness.command(CommandGetSqlInfo { info: vec![] }).await.unwrap();

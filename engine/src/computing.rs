@@ -1,0 +1,201 @@
+//! Threads that compute, apart from those that serve.
+//!
+//! A function may compute on one batch for minutes without a pause. On the threads that serve clients, as many such batches as there are
+//! cores would stop the server: no connection, deadline or signal would be heard, and no answer of a store. So each query that runs has
+//! threads of its own, one for each core, and the system shares the cores among queries. Requests to stores go out from the threads that
+//! serve ([`own_task`](polynya_catalog::own_task)). Threads are kept for the next query.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use polynya_catalog::spawning_on;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::{Error, Result};
+
+/// Stack of each thread, in bytes: expressions are evaluated by recursion. Pages that are never touched cost nothing.
+const STACK_BYTES: usize = 256 << 20;
+/// Sets of threads that wait for a query.
+const KEPT_MAX: usize = 16;
+
+/// Sets of threads that have no query.
+#[derive(Debug, Default)]
+pub(crate) struct Computing {
+    kept: Mutex<Vec<Set>>,
+}
+
+/// Threads, and whether their query was stopped.
+#[derive(Debug)]
+struct Set {
+    runtime: Runtime,
+    stopped: Arc<Mutex<Option<Stopped>>>,
+}
+
+/// Set once nobody waits for a query any more.
+type Stopped = Arc<AtomicBool>;
+
+thread_local! {
+    static STOPPED: RefCell<Option<Arc<Mutex<Option<Stopped>>>>> = const { RefCell::new(None) };
+}
+
+/// Whether the query that this thread computes for may go on. On any other thread, yes.
+///
+/// # Errors
+/// `Cancelled` if nobody waits for it any more.
+pub(crate) fn check() -> Result<()> {
+    let is_stopped = STOPPED.with_borrow(|stopped| {
+        stopped.as_ref().is_some_and(|stopped| stopped.lock().as_ref().is_some_and(|stopped| stopped.load(Relaxed)))
+    });
+    if is_stopped { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// The threads of one query, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    set: Option<Set>,
+    serving: Handle,
+    computing: Arc<Computing>,
+}
+
+impl Computing {
+    /// Threads for a query that sets `stopped` when it is to stop. To be called on a thread that serves.
+    pub(crate) fn take(self: &Arc<Self>, stopped: &Stopped) -> Threads {
+        let serving = Handle::current();
+        let idle = {
+            let mut kept = self.kept.lock();
+            kept.iter().position(Set::is_idle).map(|index| kept.swap_remove(index))
+        };
+        let set = idle.or_else(|| {
+            start(&serving)
+                .inspect_err(
+                    |error| tracing::warn!(%error, "a query has no threads of its own: the process may have no more"),
+                )
+                .ok()
+        });
+        if let Some(set) = &set {
+            *set.stopped.lock() = Some(Arc::clone(stopped));
+        }
+        Threads { set, serving, computing: Arc::clone(self) }
+    }
+}
+
+impl Drop for Computing {
+    fn drop(&mut self) {
+        // Whoever drops the last owner may be on a thread of another runtime.
+        self.kept.get_mut().drain(..).for_each(|set| set.runtime.shutdown_background());
+    }
+}
+
+impl Threads {
+    /// Where the query's tasks are spawned.
+    pub(crate) fn handle(&self) -> &Handle {
+        self.set.as_ref().map_or(&self.serving, |set| set.runtime.handle())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let Some(set) = self.set.take() else { return };
+        let mut kept = self.computing.kept.lock();
+        kept.push(set);
+        // What was stopped may compute on for a while.
+        if kept.len() > KEPT_MAX {
+            let busy = kept.iter().position(|set| !set.is_idle()).unwrap_or(0);
+            kept.swap_remove(busy).runtime.shutdown_background();
+        }
+    }
+}
+
+impl Set {
+    fn is_idle(&self) -> bool {
+        self.runtime.metrics().num_alive_tasks() == 0
+    }
+}
+
+fn start(serving: &Handle) -> std::io::Result<Set> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let stopped = Arc::default();
+    let (of_thread, spawns_elsewhere) = (Arc::clone(&stopped), spawning_on(serving));
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(cores)
+        .thread_name("computing")
+        .thread_stack_size(STACK_BYTES)
+        .on_thread_start(move || {
+            spawns_elsewhere();
+            STOPPED.set(Some(Arc::clone(&of_thread)));
+        })
+        .enable_all()
+        .build()?;
+    Ok(Set { runtime, stopped })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use polynya_catalog::own_task;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_computes_on_all_cores_stops_nobody_else() {
+        let computing = Arc::new(Computing::default());
+        let (stuck, other) = (computing.take(&Arc::default()), computing.take(&Arc::default()));
+        let begun = Instant::now();
+        for _ in 0..64 {
+            stuck.handle().spawn(async { std::thread::sleep(Duration::from_millis(500)) });
+        }
+        let answer = other.handle().spawn(async { own_task(async { 42 }).await.unwrap() });
+        assert_eq!(answer.await.unwrap(), 42);
+        assert!(begun.elapsed() < Duration::from_millis(450), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn requests_are_tasks_of_the_threads_that_serve() {
+        let computing = Arc::new(Computing::default());
+        let serving = Handle::current().id();
+        let threads = computing.take(&Arc::default());
+        let spawned = async { own_task(async { Handle::current().id() }).await.unwrap() };
+        let (of_request, own) =
+            threads.handle().spawn(async { (spawned.await, Handle::current().id()) }).await.unwrap();
+        assert_eq!(of_request, serving);
+        assert_ne!(own, serving);
+    }
+
+    #[tokio::test]
+    async fn what_computes_finds_out_that_it_was_stopped() {
+        let (computing, stopped) = (Arc::new(Computing::default()), Stopped::default());
+        let threads = computing.take(&stopped);
+        let ask = || threads.handle().spawn(async { check().is_ok() });
+        assert!(ask().await.unwrap());
+        stopped.store(true, Relaxed);
+        assert!(!ask().await.unwrap());
+        assert!(check().is_ok(), "here nothing computes");
+    }
+
+    #[tokio::test]
+    async fn threads_are_kept_for_the_next_query_but_not_those_that_compute_on() {
+        let computing = Arc::new(Computing::default());
+        let first = computing.take(&Arc::default());
+        let id = first.handle().id();
+        drop(first);
+        let second = computing.take(&Arc::default());
+        assert_eq!(second.handle().id(), id);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let computes = second.handle().spawn(async move { released.recv().ok() });
+        drop(second);
+        let third = computing.take(&Arc::default());
+        assert_ne!(third.handle().id(), id);
+        release.send(()).unwrap();
+        computes.await.unwrap();
+        drop(third);
+        for _ in 0..2 * KEPT_MAX {
+            // All at once, then back.
+            let many: Vec<Threads> = (0..3).map(|_| computing.take(&Arc::default())).collect();
+            drop(many);
+        }
+        assert!(computing.kept.lock().len() <= KEPT_MAX);
+    }
+}
