@@ -2,6 +2,7 @@
 //!
 //! Nested types are written `struct<a int, b varchar>`, `row(a int)`, `array<int>`, `int[]` and `map<varchar, int>`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, Ident};
@@ -12,7 +13,7 @@ use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, StructType, 
 
 use super::{consume_word, peek_word, syntax};
 use crate::types::{FieldIds, iceberg_type};
-use crate::{Error, Result};
+use crate::{Error, Result, budget};
 
 /// The columns of CREATE TABLE, between their parentheses.
 pub(super) fn parse_columns(parser: &mut Parser<'_>) -> Result<Vec<NestedFieldRef>> {
@@ -48,13 +49,15 @@ impl Definitions<'_, '_> {
     /// Fields separated by commas, to the closing token and past it.
     fn fields(&mut self, parent: &str, close: Close) -> Result<Vec<NestedFieldRef>> {
         let mut fields: Vec<NestedFieldRef> = Vec::new();
+        let mut names = HashSet::new();
         loop {
+            budget::check()?;
             if parent.is_empty() {
                 self.refuse_constraint()?;
             }
             let name = created_name(&self.parser.parse_identifier().map_err(syntax)?);
             let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
-            if fields.iter().any(|field| field.name == name) {
+            if !names.insert(name.clone()) {
                 return Err(Error::Invalid(format!("column {path} is defined twice")));
             }
             if !parent.is_empty() {

@@ -1,9 +1,10 @@
 //! A stream that is dropped stops its query, one that is never polled never runs, and what is given up midway is logged.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use polynya_engine::Answer;
+use polynya_engine::{Answer, Error};
 
 use crate::lake::Lake;
 
@@ -23,6 +24,33 @@ async fn a_dropped_stream_gives_its_memory_back_at_once() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("{} bytes are still held", lake.engine.memory_used_bytes());
+}
+
+/// Two threads serve here, and each of these would keep one for minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_that_take_long_keep_neither_deadlines_nor_others_waiting() {
+    let lake = Lake::new().await;
+    let slow = "SELECT max(levenshtein(repeat(md5(value::varchar), 60), repeat(md5((value + 1)::varchar), 60))) FROM range(0, 100000)";
+    let begun = Instant::now();
+    let slow = (0..3).map(|_| {
+        let session = lake.engine.session("default", "slow");
+        let engine = Arc::clone(&lake.engine);
+        tokio::spawn(async move {
+            engine.query("SET polynya.statement_timeout = '2s'", &session).await.unwrap();
+            let Answer::Rows(rows) = engine.query(slow, &session).await.unwrap() else { panic!("rows") };
+            rows.collect().await.unwrap_err()
+        })
+    });
+    let slow: Vec<_> = slow.collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let asked = Instant::now();
+    assert!(lake.text("SELECT 20 + 22 AS n").await.contains("42"));
+    assert!(asked.elapsed() < Duration::from_secs(1), "another query waited for {:?}", asked.elapsed());
+    for slow in slow {
+        let error = slow.await.unwrap();
+        assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "the deadline was heard after {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
