@@ -6,8 +6,9 @@
 //! serve ([`own_task`](polynya_catalog::own_task)). Threads are kept for the next query.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use polynya_catalog::spawning_on;
@@ -108,6 +109,33 @@ impl Drop for Threads {
     }
 }
 
+/// The threads of queries of which several tasks run here, by the query's id.
+#[derive(Debug)]
+pub(crate) struct QueryThreads {
+    computing: Arc<Computing>,
+    running: Mutex<HashMap<Vec<u8>, Weak<Threads>>>,
+}
+
+impl QueryThreads {
+    /// No query runs yet.
+    pub(crate) fn of(computing: &Arc<Computing>) -> Self {
+        Self { computing: Arc::clone(computing), running: Mutex::default() }
+    }
+
+    /// The query's threads, for as long as one of its tasks has them.
+    pub(crate) fn take(&self, query: &[u8]) -> Arc<Threads> {
+        let mut running = self.running.lock();
+        if let Some(threads) = running.get(query).and_then(Weak::upgrade) {
+            return threads;
+        }
+        running.retain(|_, threads| threads.strong_count() > 0);
+        // Tasks that nobody wants are ended one by one.
+        let threads = Arc::new(self.computing.take(&Stopped::default()));
+        running.insert(query.to_owned(), Arc::downgrade(&threads));
+        threads
+    }
+}
+
 impl Set {
     fn is_idle(&self) -> bool {
         self.runtime.metrics().num_alive_tasks() == 0
@@ -197,5 +225,16 @@ mod tests {
             drop(many);
         }
         assert!(computing.kept.lock().len() <= KEPT_MAX);
+    }
+
+    #[tokio::test]
+    async fn the_tasks_of_a_query_share_its_threads() {
+        let queries = QueryThreads::of(&Arc::default());
+        let (first, second, other) = (queries.take(b"a"), queries.take(b"a"), queries.take(b"b"));
+        assert_eq!(first.handle().id(), second.handle().id());
+        assert_ne!(first.handle().id(), other.handle().id());
+        drop((first, second, other));
+        let _third = queries.take(b"c");
+        assert_eq!(queries.running.lock().len(), 1);
     }
 }

@@ -105,7 +105,8 @@ impl WorkerService {
         let worker = Worker::from_session_builder(sessions)
             .with_runtime_env(Arc::clone(self.engine.runtime()))
             .with_version(env!("CARGO_PKG_VERSION"));
-        let exchange = Computed::new(ExchangeService::new(worker.clone(), PLAN_BYTES_MAX), compute);
+        let exchange =
+            Computed::new(ExchangeService::new(worker.clone(), PLAN_BYTES_MAX, self.engine.computing()), compute);
         let service =
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
         let watched = WatchTasks { inner: Computed::new(service, compute), tasks: Arc::clone(&self.tasks) };

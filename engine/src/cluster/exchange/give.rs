@@ -28,6 +28,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::messages::{End, SERVICE, TAKE, TakeCall, end_frame};
+use crate::computing::{Computing, QueryThreads};
 use crate::{Error, panics};
 
 /// Frames that are made before they are asked for, beside those that are on their way.
@@ -42,12 +43,13 @@ const TASK: &str = "a task of a query";
 pub(in super::super) struct ExchangeService {
     worker: Worker,
     call_bytes_max: usize,
+    threads: Arc<QueryThreads>,
 }
 
 impl ExchangeService {
-    /// The service for the tasks that this worker was brought.
-    pub(in super::super) fn new(worker: Worker, call_bytes_max: usize) -> Self {
-        Self { worker, call_bytes_max }
+    /// The service for the tasks that this worker was brought, which computes on these threads.
+    pub(in super::super) fn new(worker: Worker, call_bytes_max: usize, computing: &Arc<Computing>) -> Self {
+        Self { worker, call_bytes_max, threads: Arc::new(QueryThreads::of(computing)) }
     }
 }
 
@@ -65,7 +67,7 @@ impl Service<http::Request<Body>> for ExchangeService {
     }
 
     fn call(&mut self, call: http::Request<Body>) -> Self::Future {
-        let Self { worker, call_bytes_max } = self.clone();
+        let Self { worker, call_bytes_max, threads } = self.clone();
         async move {
             if call.uri().path() != TAKE {
                 return Ok(Status::unimplemented("there is no such call").into_http());
@@ -73,13 +75,13 @@ impl Service<http::Request<Body>> for ExchangeService {
             let mut grpc = Grpc::new(ProstCodec::<FlightData, TakeCall>::default())
                 .max_decoding_message_size(call_bytes_max)
                 .max_encoding_message_size(usize::MAX);
-            Ok(grpc.streaming(Give(worker), call).await)
+            Ok(grpc.streaming(Give(worker, threads), call).await)
         }
         .boxed()
     }
 }
 
-struct Give(Worker);
+struct Give(Worker, Arc<QueryThreads>);
 
 impl StreamingService<TakeCall> for Give {
     type Response = FlightData;
@@ -87,10 +89,10 @@ impl StreamingService<TakeCall> for Give {
     type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, call: Request<Streaming<TakeCall>>) -> Self::Future {
-        let (worker, mut calls) = (self.0.clone(), call.into_inner());
+        let (worker, threads, mut calls) = (self.0.clone(), Arc::clone(&self.1), call.into_inner());
         async move {
             match calls.message().await? {
-                Some(call) => Ok(Response::new(give(worker, call, calls).await)),
+                Some(call) => Ok(Response::new(give(worker, &threads, call, calls))),
                 None => Err(Status::invalid_argument("a call asks for no partition")),
             }
         }
@@ -101,16 +103,20 @@ impl StreamingService<TakeCall> for Give {
 /// A frame, and the memory that is set aside for it while it waits.
 type Made = (FlightData, Option<MemoryReservation>);
 
-/// The frames of a partition. They are made in a task of its own, on the threads that compute: who sends them only sends.
-async fn give(
+/// The frames of a partition. They are made in a task of its own, on the threads of its query: who sends them only sends.
+fn give(
     worker: Worker,
+    threads: &QueryThreads,
     call: TakeCall,
     mut wanted: Streaming<TakeCall>,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
-    let executed = panics::guarded(TASK, execute(&worker, call)).await;
-    let executed = executed.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
     let (sender, frames) = mpsc::channel::<Made>(FRAMES_AHEAD);
-    let making = AbortOnDropHandle::new(tokio::spawn(async move {
+    let threads = threads.take(&call.query_id);
+    let computing = threads.handle().clone();
+    let making = AbortOnDropHandle::new(computing.spawn(async move {
+        let _threads = threads;
+        let executed = panics::guarded(TASK, execute(&worker, call)).await;
+        let executed = executed.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
         let made = async {
             tokio::select! {
                 biased;
