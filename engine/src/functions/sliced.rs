@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::common::{Result, exec_err};
 use datafusion::functions::all_default_functions;
 use datafusion::functions_nested::all_default_nested_functions;
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -162,10 +162,6 @@ impl ScalarUDFImpl for Sliced {
         self.0.aliases()
     }
 
-    fn display_name(&self, args: &[Expr]) -> Result<String> {
-        self.0.inner().display_name(args)
-    }
-
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         self.0.inner().schema_name(args)
     }
@@ -252,6 +248,7 @@ impl ScalarUDFImpl for Sliced {
 mod tests {
     use arrow::array::{Int64Array, StringArray};
     use arrow::datatypes::Field;
+    use datafusion::common::ScalarValue;
     use datafusion::common::config::ConfigOptions;
 
     use super::*;
@@ -260,8 +257,9 @@ mod tests {
         let function = Sliced::all().into_iter().find(|function| function.name() == name).unwrap();
         let arg_fields: Vec<FieldRef> =
             args.iter().map(|arg| Arc::new(Field::new("a", arg.data_type(), true))).collect();
-        let types: Vec<DataType> = args.iter().map(ColumnarValue::data_type).collect();
-        let return_field = Arc::new(Field::new("r", function.return_type(&types).unwrap(), true));
+        let scalar_arguments: Vec<Option<&ScalarValue>> = vec![None; args.len()];
+        let known = ReturnFieldArgs { arg_fields: &arg_fields, scalar_arguments: &scalar_arguments };
+        let return_field = function.return_field_from_args(known).unwrap();
         let config_options = Arc::new(ConfigOptions::default());
         function.invoke_with_args(ScalarFunctionArgs {
             args,

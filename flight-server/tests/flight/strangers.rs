@@ -129,7 +129,9 @@ async fn a_user_has_no_more_connections_than_a_share() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), got_in).await.unwrap();
-    [second.2, third.2].map(|passing| passing.abort());
+    for passing in [second.2, third.2] {
+        passing.abort();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,7 @@ fn give(
     mut wanted: Streaming<TakeCall>,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let (sender, frames) = mpsc::channel::<Made>(FRAMES_AHEAD);
-    let threads = threads.take(&call.query_id);
+    let threads = threads.take(call.query());
     let computing = threads.handle().clone();
     let making = AbortOnDropHandle::new(computing.spawn(async move {
         let _threads = threads;

@@ -54,6 +54,11 @@ impl TakeCall {
         Ok((request.target_partition_start..request.target_partition_end).map(call).collect())
     }
 
+    /// The query whose rows are wanted.
+    pub(super) fn query(&self) -> &[u8] {
+        &self.query_id
+    }
+
     /// As datafusion-distributed has it.
     pub(super) fn request(self) -> Result<ExecuteTaskRequest> {
         let query_id = Uuid::from_slice(&self.query_id)
