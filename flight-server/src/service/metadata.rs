@@ -200,7 +200,7 @@ fn dotted(namespace: &NamespaceIdent) -> String {
 }
 
 /// Refuses what would keep a thread that serves others: these answers are made without planning, and so without its budget.
-fn check_length(command: &Command) -> Result<(), Status> {
+pub(super) fn check_length(command: &Command) -> Result<(), Status> {
     let too_long = |what: &str, max: usize| {
         Err(status(Code::InvalidArgument, "54000", format!("{what}: more than {max}, which no client needs"), None))
     };

@@ -13,6 +13,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::column_notes::result_schema;
+use super::metadata::check_length;
 use super::{Inner, ServerStream, fetch, no_transaction, not_offered};
 use crate::results::Promised;
 use crate::sessions::Caller;
@@ -40,6 +41,7 @@ impl Inner {
                 Err(unimplemented("Substrait plans are not supported: send SQL"))
             }
             command => {
+                check_length(&command)?;
                 let schema = self.metadata_schema(&command).ok_or_else(|| not_offered(&command, "GetFlightInfo"))?;
                 // The command itself is the ticket: metadata is read when it is fetched.
                 flight_info(&schema, descriptor.cmd.clone(), descriptor)
