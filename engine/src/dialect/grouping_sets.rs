@@ -214,7 +214,7 @@ mod tests {
             format!("GROUPING SETS ((a), CUBE({}))", list(30)),
             format!("CUBE ({}), CUBE ({})", list(7), list(7)),
             format!("ROLLUP ({})", list(2000)),
-            vec!["ROLLUP (a, b)"; 10].join(", "),
+            ["ROLLUP (a, b)"; 10].join(", "),
         ] {
             assert!(refused(&group_by), "{group_by}");
         }
