@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -37,6 +38,18 @@ impl Canonical {
         let Expr::ScalarFunction(call) = expr else { return false };
         call.func.inner().downcast_ref::<Self>().is_some_and(|canonical| canonical.form == form)
     }
+}
+
+/// A value in the type that was promised: on workers, values come without the notes (field ids) that the fields of a struct had when the
+/// query was planned.
+pub(super) fn as_promised(value: ColumnarValue, promised: &DataType) -> Result<ColumnarValue> {
+    Ok(match value {
+        ColumnarValue::Array(array) if array.data_type() != promised => ColumnarValue::Array(cast(&array, promised)?),
+        ColumnarValue::Scalar(value) if value.data_type() != *promised => {
+            ColumnarValue::Scalar(value.cast_to(promised)?)
+        }
+        value => value,
+    })
 }
 
 impl ScalarUDFImpl for Canonical {
@@ -80,8 +93,12 @@ impl ScalarUDFImpl for Canonical {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match args.args.as_slice() {
-            [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(self.form.of(array)?)),
-            [ColumnarValue::Scalar(value)] => Ok(ColumnarValue::Scalar(self.form.of_scalar(value.clone())?)),
+            [ColumnarValue::Array(array)] => {
+                as_promised(ColumnarValue::Array(self.form.of(array)?), args.return_field.data_type())
+            }
+            [ColumnarValue::Scalar(value)] => {
+                as_promised(ColumnarValue::Scalar(self.form.of_scalar(value.clone())?), args.return_field.data_type())
+            }
             other => internal_err!("{} of {} values", self.name(), other.len()),
         }
     }

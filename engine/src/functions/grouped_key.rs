@@ -10,6 +10,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
+use super::canonical::as_promised;
+
 /// `grouped_key(key, set, n)`: the key, which is the `n`th, of a row of the grouping set that `set` tells. It has the set as an argument
 /// and its own number, so that a planner takes it neither for constant nor for equal to another key (`planner/grouped_keys.rs`).
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,6 @@ impl ScalarUDFImpl for GroupedKey {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [key, _, _] = take_function_args(self.name(), args.args)?;
-        Ok(key)
+        as_promised(key, args.return_field.data_type())
     }
 }

@@ -10,6 +10,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::canonical::as_promised;
+
 /// `or_null(x)`: `x`, which may be NULL. Called as its argument is (in column names), so that a plan with it has the names that it would
 /// have without.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -61,6 +63,6 @@ impl ScalarUDFImpl for OrNull {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value] = take_function_args(self.name(), args.args)?;
-        Ok(value)
+        as_promised(value, args.return_field.data_type())
     }
 }
