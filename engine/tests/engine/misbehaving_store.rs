@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use polynya_engine::{CacheSettings, Engine, Error, MemorySettings, Session, Settings};
+use polynya_engine::{CacheSettings, Engine, MemorySettings, Session, Settings};
 
 use crate::stub_store::{Asked, Fault, StubStore, ask};
 
@@ -212,7 +212,8 @@ async fn a_footer_that_says_it_is_as_long_as_its_file_has_to_fit_into_memory_fir
     let (engine, session) = store.engine(folder.path(), Settings { memory, ..settings(None) }).await;
     store.take_asked();
     let error = ask(&engine, &session, "SELECT count(DISTINCT note) FROM t").await.unwrap_err();
-    assert!(matches!(error, Error::MemoryTaken { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("the footer of") && said.contains("memory.limit"), "{said}");
     let asked = store.take_asked().iter().filter(|asked| asked.is_data()).count();
     assert!(asked <= 2, "{asked} requests: what does not fit is not asked for");
 }

@@ -74,7 +74,7 @@ mod tests {
         let settings = ServerSettings::default();
         assert_eq!(limits(&settings, 200), (100, 100, (50, 50)));
         assert_eq!(limits(&settings, 1 << 20), (10_000, 10_000, (1000, 500)));
-        assert_eq!(limits(&settings, 0), (2, 1, (1, 1)));
+        assert_eq!(limits(&settings, 0), (2, 2, (1, 1)));
         let settings = ServerSettings { connections_max: Some(50), pending_logins_max: 0, ..settings };
         assert_eq!(limits(&settings, 1 << 20), (50, 50, (1, 1)));
         assert_eq!(limits(&settings, 60), (30, 30, (1, 1)));
