@@ -218,9 +218,10 @@ impl ScalarUDFImpl for Sliced {
             ColumnarValue::Array(_) => None,
         });
         let rows = args.number_rows;
+        let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let all = arrays.map(|array| bytes(array)).sum::<usize>() + constants.sum::<usize>().saturating_mul(rows);
         let slices = all.div_ceil(SLICE_BYTES).min(rows);
-        if slices < 2 {
+        if slices < 2 || is_constant {
             check()?;
             return self.0.inner().invoke_with_args(args);
         }
@@ -231,8 +232,8 @@ impl ScalarUDFImpl for Sliced {
             let part = slice(&args, offset, length.min(rows - offset));
             let part_rows = part.number_rows;
             match self.0.inner().invoke_with_args(part)? {
-                // It is the same for all rows.
-                ColumnarValue::Scalar(value) => return Ok(ColumnarValue::Scalar(value)),
+                // The same for these rows, of which all are NULL, say; the next may have others.
+                ColumnarValue::Scalar(value) => made.push(value.to_array_of_size(part_rows)?),
                 ColumnarValue::Array(array) if array.len() == part_rows => made.push(array),
                 ColumnarValue::Array(array) => {
                     return exec_err!("{} gave {} values for {part_rows} rows", self.name(), array.len());
@@ -285,6 +286,17 @@ mod tests {
             texts.iter().map(|text| text.map(|text| text.find('b').map_or(0, |at| at as i64 + 1))).collect();
         let found = arrow::compute::cast(&found, &DataType::Int64).unwrap();
         assert_eq!(found.as_primitive::<arrow::datatypes::Int64Type>(), &Int64Array::from(expected));
+    }
+
+    #[test]
+    fn a_slice_of_nulls_says_nothing_of_the_next() {
+        let texts: StringArray = (0..1000).map(|row| (row >= 500).then(|| "a".repeat(1000))).collect();
+        let column = ColumnarValue::Array(Arc::new(texts));
+        let pattern = ColumnarValue::Scalar(ScalarValue::Utf8(Some("a".to_owned())));
+        for name in ["regexp_count", "strpos", "levenshtein"] {
+            let found = call(name, vec![column.clone(), pattern.clone()], 1000).unwrap().into_array(1000).unwrap();
+            assert_eq!(found.null_count(), 500, "{name}");
+        }
     }
 
     #[test]
