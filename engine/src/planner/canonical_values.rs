@@ -18,11 +18,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, WindowFunctionDefinition};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Projection};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::functions::Canonical;
 use crate::types::{Form, holds_floats};
 
@@ -76,12 +76,7 @@ impl AnalyzerRule for CanonicalValues {
 
 fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.rewrite(&mut Settle { schema: &schema, around: Vec::new() })?;
-        Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
-    })?;
+    let rewritten = map_named(plan, |expr| expr.rewrite(&mut Settle { schema: &schema, around: Vec::new() }))?;
     rewritten.transform_data(settle_aggregates)
 }
 

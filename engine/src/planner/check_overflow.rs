@@ -12,11 +12,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::functions::{CheckedArithmetic, DecimalArithmetic, Operation};
 
 /// The pass.
@@ -35,13 +35,8 @@ impl AnalyzerRule for CheckOverflow {
 
 fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        // Downwards, because the type of an operator is found faster than that of a function.
-        let rewritten = expr.transform_down(|expr| Ok(rewrite_expr(expr, &schema)))?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
-    })?;
+    // Downwards, because the type of an operator is found faster than that of a function.
+    let rewritten = map_named(plan, |expr| expr.transform_down(|expr| Ok(rewrite_expr(expr, &schema))))?;
     if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
 }
 

@@ -10,10 +10,10 @@
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SubqueryAlias};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::functions::OrNull;
 
 /// The pass.
@@ -28,12 +28,7 @@ impl AnalyzerRule for EmptySubqueries {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let mut is_changed = false;
         let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let rewritten = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| Ok(rewrite(expr)))?;
-                Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
-            })?;
+            let rewritten = map_named(plan, |expr| expr.transform_up(|expr| Ok(rewrite(expr))))?;
             // What stands above hands the column on.
             is_changed |= rewritten.transformed;
             if is_changed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }

@@ -13,10 +13,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFunctionDefinition, WindowUDF};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::functions::{MonthFrames, reaches_over_months};
 
 /// The pass. Offsets have their types.
@@ -36,12 +36,7 @@ impl AnalyzerRule for FramesOfMonths {
 fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Window(window) = &plan else { return Ok(Transformed::no(plan)) };
     let schema = Arc::clone(window.input.schema());
-    let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_down(|expr| rewrite_expr(expr, &schema))?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
-    })?;
+    let rewritten = map_named(plan, |expr| expr.transform_down(|expr| rewrite_expr(expr, &schema)))?;
     if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
 }
 

@@ -15,10 +15,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::Error;
 
 /// Parts that an expression may have after it has been simplified, and how many times those that were written.
@@ -45,12 +45,7 @@ impl AnalyzerRule for LimitRepetition {
             return Ok(plan);
         }
         let plan = plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let left_alone = expr.transform_up(|expr| Ok(leave_alone(expr)))?;
-                Ok(left_alone.update_data(|expr| name.restore(expr)))
-            })
+            map_named(plan, |expr| expr.transform_up(|expr| Ok(leave_alone(expr))))
         })?;
         match repeats_too_much(&plan.data)? {
             false => Ok(plan.data),

@@ -36,7 +36,8 @@ mod wrong_keys;
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
@@ -121,6 +122,19 @@ pub(crate) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     let mut rules = guarded_filter_pushdown::guarded_rules();
     rules.push(Arc::new(read_ahead::ReadAhead));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
+}
+
+/// The node with other expressions, each under the name that it had: the plan above names them.
+fn map_named(
+    node: LogicalPlan,
+    mut rewrite: impl FnMut(Expr) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = rewrite(expr)?;
+        Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
+    })
 }
 
 /// The value of an expression that has one before any row is read; any other expression as it is.

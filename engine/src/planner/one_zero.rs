@@ -19,6 +19,7 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, Join, LogicalPlan
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::map_named;
 use crate::functions::Canonical;
 use crate::types::{Form, holds_floats};
 
@@ -76,12 +77,7 @@ impl OptimizerRule for OneZero {
 
 fn rewrite_plan(plan: LogicalPlan, joins_sort: bool) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| Ok(rewrite_expr(expr, &schema)))?;
-        Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
-    })?;
+    let rewritten = map_named(plan, |expr| expr.transform_up(|expr| Ok(rewrite_expr(expr, &schema))))?;
     rewritten.transform_data(|plan| {
         Ok(match plan {
             LogicalPlan::Sort(mut sort) => {

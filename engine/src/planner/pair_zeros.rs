@@ -7,9 +7,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use datafusion::optimizer::analyzer::AnalyzerRule;
+
+use super::map_named;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 /// The pass: once before constants are evaluated, and once after lists are made.
@@ -37,14 +38,7 @@ impl OptimizerRule for PairZeros {
 }
 
 fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    plan.transform_up_with_subqueries(|plan| {
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let rewritten = expr.transform_up(|expr| Ok(pair(expr)))?;
-            Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
-        })
-    })
+    plan.transform_up_with_subqueries(|plan| map_named(plan, |expr| expr.transform_up(|expr| Ok(pair(expr)))))
 }
 
 fn pair(expr: Expr) -> Transformed<Expr> {

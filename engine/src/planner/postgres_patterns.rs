@@ -12,10 +12,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, ScalarUDF, binary_expr, cast, lit};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::functions::Replacement;
 
 /// `.` matches line ends.
@@ -36,12 +36,7 @@ impl AnalyzerRule for PostgresPatterns {
 }
 
 fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| Ok(rewrite_expr(expr)))?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
-    })
+    map_named(plan, |expr| expr.transform_up(|expr| Ok(rewrite_expr(expr))))
 }
 
 fn rewrite_expr(expr: Expr) -> Transformed<Expr> {

@@ -17,10 +17,10 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::WindowFunctionParams;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::map_named;
 use crate::Error;
 
 const DAY_NANOSECONDS: i64 = 86_400_000_000_000;
@@ -42,12 +42,7 @@ impl AnalyzerRule for SettleFrames {
 fn settle_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Window(window) = &plan else { return Ok(Transformed::no(plan)) };
     let schema = Arc::clone(window.input.schema());
-    let names = NamePreserver::new(&plan);
-    let settled = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let settled = expr.transform_down(|expr| settle_expr(expr, &schema))?;
-        Ok(settled.update_data(|expr| name.restore(expr)))
-    })?;
+    let settled = map_named(plan, |expr| expr.transform_down(|expr| settle_expr(expr, &schema)))?;
     if settled.transformed { settled.map_data(LogicalPlan::recompute_schema) } else { Ok(settled) }
 }
 

@@ -14,12 +14,13 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, InList};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, disjunction, merge_schema, split_conjunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use super::fold_constant;
+
+use super::map_named;
 
 /// How deep a condition is looked at. Deeper ones are left to DataFusion.
 const DEPTH_MAX: usize = 8;
@@ -40,16 +41,13 @@ impl AnalyzerRule for SettleInLists {
 
 fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
     let is_filter = matches!(plan, LogicalPlan::Filter(_));
-    plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| Ok(rewrite_expr(expr, &schema)))?.transform_data(|expr| {
+    map_named(plan, |expr| {
+        expr.transform_up(|expr| Ok(rewrite_expr(expr, &schema)))?.transform_data(|expr| {
             // A row passes only if all is true.
             let never = is_filter && split_conjunction(&expr).into_iter().any(is_null);
             Ok(if never { Transformed::yes(lit(false)) } else { Transformed::no(expr) })
-        })?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })
     })
 }
 
