@@ -32,7 +32,7 @@ pub(super) fn spell_out(select: &mut Select) -> Result<()> {
     check(sets)?;
     if sets > 1 && sets.saturating_mul(columns) > COLUMNS_MAX {
         return Err(refused(format!(
-            "GROUP BY of {sets} grouping sets of up to {columns} columns, of more than {COLUMNS_MAX} in all"
+            "GROUP BY of {sets} grouping sets of up to {columns} columns: more than {COLUMNS_MAX} in all"
         )));
     }
     if !elements.iter().any(is_not_planned) {
@@ -160,7 +160,7 @@ fn cube(parts: &[Set]) -> Result<Vec<Set>> {
 
 fn check(sets: usize) -> Result<()> {
     if sets > SETS_MAX {
-        return Err(refused(format!("GROUP BY of {sets} grouping sets, of more than {SETS_MAX}")));
+        return Err(refused(format!("GROUP BY of more than {SETS_MAX} grouping sets")));
     }
     Ok(())
 }
