@@ -2,20 +2,29 @@
 //!
 //! A function may compute on one batch for minutes without a pause. On the threads that serve clients, as many such batches as there are
 //! cores would stop the server: no connection, deadline or signal would be heard, and no answer of a store. So each query that runs has
-//! threads of its own, one for each core, and the system shares the cores among queries. Requests to stores go out from the threads that
-//! serve ([`own_task`](polynya_catalog::own_task)). Threads are kept for the next query.
+//! threads of its own, one for each core, and the system shares the cores among queries. Threads are kept for the next query.
+//!
+//! Only plans run here: a query whose threads compute on must keep nobody else waiting. What queries share (requests to stores and
+//! what is decoded of them, slots, workers and the question whether they answer) is driven by the threads that serve; what a plan asks of
+//! it goes there by [`own_task`](polynya_catalog::own_task).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
 use parking_lot::Mutex;
 use polynya_catalog::spawning_on;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::{Error, Result};
+use crate::{Error, Result, panics};
 
+/// Batches that are made before they are asked for.
+const BATCHES_AHEAD: usize = 1;
 /// Stack of each thread, in bytes: expressions are evaluated by recursion. Pages that are never touched cost nothing.
 const STACK_BYTES: usize = 256 << 20;
 /// Sets of threads that wait for a query.
@@ -90,6 +99,27 @@ impl Drop for Computing {
 }
 
 impl Threads {
+    /// The rows of a plan, which are made here from the first on. A panic is an error, and nothing runs on when they are dropped.
+    pub(crate) fn run(&self, plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut made = RecordBatchReceiverStream::builder(plan.schema(), BATCHES_AHEAD);
+        let batches = made.tx();
+        let make = async move {
+            let mut running = execute_stream(plan, task)?;
+            while let Some(batch) = running.next().await {
+                if batches.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let make = async move {
+            let ended = panics::guarded("a query", make).await;
+            ended.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
+        };
+        made.spawn_on(make, self.handle());
+        made.build()
+    }
+
     /// Where the query's tasks are spawned.
     pub(crate) fn handle(&self) -> &Handle {
         self.set.as_ref().map_or(&self.serving, |set| set.runtime.handle())
@@ -154,14 +184,15 @@ fn start(serving: &Handle) -> std::io::Result<Set> {
             spawns_elsewhere();
             STOPPED.set(Some(Arc::clone(&of_thread)));
         })
-        .enable_all()
+        // No sockets: what they serve is shared. So threads that are kept hold no descriptors either.
+        .enable_time()
         .build()?;
     Ok(Set { runtime, stopped })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use polynya_catalog::own_task;
 
@@ -171,13 +202,18 @@ mod tests {
     async fn what_computes_on_all_cores_stops_nobody_else() {
         let computing = Arc::new(Computing::default());
         let (stuck, other) = (computing.take(&Arc::default()), computing.take(&Arc::default()));
-        let begun = Instant::now();
-        for _ in 0..64 {
-            stuck.handle().spawn(async { std::thread::sleep(Duration::from_millis(500)) });
-        }
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        // More than there are threads: each keeps one until the gate opens.
+        let waiting = (0..64).map(|_| {
+            let gate = Arc::clone(&gate);
+            stuck.handle().spawn(async move { gate.lock().recv().ok() })
+        });
+        let waiting: Vec<_> = waiting.collect();
         let answer = other.handle().spawn(async { own_task(async { 42 }).await.unwrap() });
-        assert_eq!(answer.await.unwrap(), 42);
-        assert!(begun.elapsed() < Duration::from_millis(450), "{:?}", begun.elapsed());
+        assert_eq!(tokio::time::timeout(Duration::from_secs(60), answer).await.unwrap().unwrap(), 42);
+        assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+        drop(open);
     }
 
     #[tokio::test]

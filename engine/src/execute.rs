@@ -17,13 +17,12 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{Stream, StreamExt, TryStreamExt};
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
 
 use crate::admission::{Admission, Slots};
 use crate::cluster::Cluster;
+use crate::computing::Threads;
 use crate::functions::interruptible;
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
@@ -43,8 +42,8 @@ impl Engine {
     pub(crate) fn execute(&self, planned: Planned, query: &Arc<QueryContext>) -> Result<SendableRecordBatchStream> {
         let schema = planned.physical.schema();
         query.begins(bytes_to_read(&planned.physical));
-        let (query, admission, computing) =
-            (Arc::clone(query), Arc::clone(self.admission()), Arc::clone(self.computing()));
+        let (query, admission) = (Arc::clone(query), Arc::clone(self.admission()));
+        let computing = Arc::clone(self.computing());
         let (cluster, codec) = (self.cluster().cloned(), self.scan_codec());
         let options = planned.state.config_options().extensions.get::<PolynyaOptions>();
         let timeout = options.and_then(|options| options.statement_timeout);
@@ -57,17 +56,16 @@ impl Engine {
                 false => None,
             };
             query.becomes("RUNNING");
-            let slots = Held(Arc::new(Mutex::new(slots)));
-            let stop = StopOnDrop { stopped: Arc::clone(query.stopped()), slots: slots.clone() };
-            let place = Place { cluster, codec, admission };
-            let threads = computing.take(query.stopped());
-            let batches = aside(planned, Arc::clone(&query), place, slots, threads.handle());
-            let running = futures::stream::unfold(Some((batches, stop, threads)), move |running| {
+            let stop = StopOnDrop(Arc::clone(query.stopped()));
+            let threads = Arc::new(computing.take(query.stopped()));
+            let place = Place { cluster, codec, admission, threads };
+            let batches = aside(planned, Arc::clone(&query), place, slots);
+            let running = futures::stream::unfold(Some((batches, stop)), move |running| {
                 let query = Arc::clone(&query);
                 async move {
-                    let (mut batches, stop, threads) = running?;
+                    let (mut batches, stop) = running?;
                     match within(timeout, &query, batches.next()).await {
-                        Ok(batch) => batch.map(|batch| (batch, Some((batches, stop, threads)))),
+                        Ok(batch) => batch.map(|batch| (batch, Some((batches, stop)))),
                         Err(error) => Some((Err(error.into()), None)),
                     }
                 }
@@ -93,32 +91,12 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(left, work).await.map_err(|_| Error::Timeout(timeout))
 }
 
-/// Tells what works for a query that nobody waits for it any more, and gives its slots to others: it may compute on for a while.
-struct StopOnDrop {
-    stopped: Arc<AtomicBool>,
-    slots: Held,
-}
+/// Tells what works for a query that nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.stopped.store(true, Relaxed);
-        self.slots.free();
-    }
-}
-
-/// The slots of a query, for as long as it has any.
-#[derive(Clone)]
-struct Held(Arc<Mutex<Option<Slots>>>);
-
-impl Held {
-    fn free(&self) {
-        let slots = self.0.lock().take();
-        drop(slots);
-    }
-
-    /// How many more the query could have, if that is more than it has.
-    fn more(&self) -> Option<usize> {
-        self.0.lock().as_ref().and_then(Slots::more)
+        self.0.store(true, Relaxed);
     }
 }
 
@@ -127,28 +105,23 @@ struct Place {
     cluster: Option<Arc<Cluster>>,
     codec: Arc<ScanCodec>,
     admission: Arc<Admission>,
+    threads: Arc<Threads>,
 }
 
 /// A result whose client takes no rows for so long gives its slots to others.
 const IDLE_SLOT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs a plan in a task of its own, on threads of its own, so that whoever takes its batches can stop it at any time: also while it computes. Its
+/// Sees to a plan in a task of its own, so that whoever takes its batches can stop it at any time: also while it computes. Its
 /// slots are free when the last batch was taken up, or the stream is dropped, or nobody takes its batches.
-fn aside(
-    planned: Planned,
-    query: Arc<QueryContext>,
-    place: Place,
-    slots: Held,
-    threads: &Handle,
-) -> SendableRecordBatchStream {
+fn aside(planned: Planned, query: Arc<QueryContext>, place: Place, slots: Option<Slots>) -> SendableRecordBatchStream {
     let mut aside = RecordBatchReceiverStream::builder(planned.physical.schema(), BATCHES_AHEAD);
     let batches = aside.tx();
     let memory = Arc::clone(&planned.memory);
-    let run = async move {
+    aside.spawn(async move {
         // The plan lives as long as its batches.
         let _memory = memory;
         let run = async {
-            let mut running = place.start(planned, &query, &slots).await?;
+            let (mut running, mut slots) = place.start(planned, &query, slots).await?;
             while let Some(batch) = running.next().await {
                 let _wait = query.io().waits.enter("the client to take rows");
                 let mut sent = pin!(batches.send(batch));
@@ -156,7 +129,7 @@ fn aside(
                     Ok(sent) => sent,
                     Err(_) => {
                         // Others run while nobody reads on.
-                        slots.free();
+                        drop(slots.take());
                         sent.await
                     }
                 };
@@ -166,11 +139,8 @@ fn aside(
             }
             Ok(())
         };
-        let ended = panics::guarded("a query", run).await;
-        slots.free();
-        ended.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
-    };
-    aside.spawn_on(run, threads);
+        panics::guarded("a query", run).await.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
+    });
     aside.build()
 }
 
@@ -181,12 +151,12 @@ impl Place {
         &self,
         mut planned: Planned,
         query: &Arc<QueryContext>,
-        slots: &Held,
-    ) -> Result<Batches, DataFusionError> {
+        mut slots: Option<Slots>,
+    ) -> Result<(Batches, Option<Slots>), DataFusionError> {
         let mut reread: HashSet<String> = HashSet::new();
         loop {
             let failure = match self.attempt(&planned, query).await {
-                Ok(batches) => return Ok(batches),
+                Ok(batches) => return Ok((batches, slots)),
                 Err(failure) => failure,
             };
             let damaged = damaged_file(&failure).filter(|_| reread.len() < DAMAGED_FILES_MAX).map(str::to_owned);
@@ -196,13 +166,13 @@ impl Place {
                 planned.physical = planned.state.create_physical_plan(&planned.logical).await?;
                 continue;
             }
-            let more = slots.more().filter(|_| is_out_of_memory(&failure));
+            let more = slots.as_ref().and_then(Slots::more).filter(|_| is_out_of_memory(&failure));
             let Some(more) = more else { return Err(failure) };
             tracing::info!(query_id = query.id(), more, "out of memory: running again when fewer others run");
-            slots.free();
+            drop(slots.take());
             query.becomes("QUEUED");
             let Ok(wider) = self.admission.admit_again(query.tenant(), more).await else { return Err(failure) };
-            *slots.0.lock() = Some(wider);
+            slots = Some(wider);
             query.becomes("RUNNING");
             // A plan that has run holds what it read.
             planned.physical = planned.state.create_physical_plan(&planned.logical).await?;
@@ -218,13 +188,13 @@ impl Place {
                 let why = "none are configured (setting workers.provisioner), and polynya.execution is 'distributed'";
                 return Err(Error::NoWorkers(why.to_owned()).into());
             }
-            return start(planned, query).await;
+            return self.start_here(planned, query).await;
         };
-        match cluster.run(planned, &self.codec, query).await {
+        match cluster.run(planned, &self.codec, query, &self.threads).await {
             Ok(Some(batches)) => to_first_batch(batches).await,
             Ok(None) => {
                 query.becomes("RUNNING");
-                start(planned, query).await
+                self.start_here(planned, query).await
             }
             Err(error) if is_out_of_memory(&error) || reads_an_exchange_again(&error) => {
                 tracing::info!(
@@ -232,37 +202,54 @@ impl Place {
                     %error,
                     "out of memory on workers: running again here, with joins that spill"
                 );
-                again_with_spilling_joins(planned, query).await
+                self.again_with_spilling_joins(planned, query).await
             }
             Err(error) => Err(error),
         }
     }
-}
 
-/// Runs here, to the first batch; on lack of memory, starts over with joins that spill.
-async fn start(planned: &Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
-    let physical = &planned.physical;
-    match to_first_batch(run(Arc::clone(physical), &planned.state, query)?).await {
-        Err(error) if uses_hash_join(physical) && is_out_of_memory(&error) => {
-            tracing::info!(
-                query_id = query.id(),
-                "out of memory with hash joins: running again with sort-merge joins, which spill"
-            );
-            again_with_spilling_joins(planned, query).await
+    /// Runs here, to the first batch; on lack of memory, starts over with joins that spill.
+    async fn start_here(&self, planned: &Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
+        let physical = &planned.physical;
+        match to_first_batch(self.run(Arc::clone(physical), &planned.state, query)?).await {
+            Err(error) if uses_hash_join(physical) && is_out_of_memory(&error) => {
+                tracing::info!(
+                    query_id = query.id(),
+                    "out of memory with hash joins: running again with sort-merge joins, which spill"
+                );
+                self.again_with_spilling_joins(planned, query).await
+            }
+            started => started,
         }
-        started => started,
     }
-}
 
-async fn again_with_spilling_joins(planned: &Planned, query: &QueryContext) -> Result<Batches, DataFusionError> {
-    let mut config = planned.state.config().clone();
-    config.options_mut().optimizer.prefer_hash_join = false;
-    // In a single partition it would join by hash all the same.
-    let partitions = config.target_partitions().max(2);
-    let config = config.with_target_partitions(partitions);
-    let state = SessionStateBuilder::new_from_existing(planned.state.clone()).with_config(config).build();
-    let physical = state.create_physical_plan(&planned.logical).await?;
-    to_first_batch(run(physical, &state, query)?).await
+    async fn again_with_spilling_joins(
+        &self,
+        planned: &Planned,
+        query: &QueryContext,
+    ) -> Result<Batches, DataFusionError> {
+        let mut config = planned.state.config().clone();
+        config.options_mut().optimizer.prefer_hash_join = false;
+        // In a single partition it would join by hash all the same.
+        let partitions = config.target_partitions().max(2);
+        let config = config.with_target_partitions(partitions);
+        let state = SessionStateBuilder::new_from_existing(planned.state.clone()).with_config(config).build();
+        let physical = state.create_physical_plan(&planned.logical).await?;
+        to_first_batch(self.run(physical, &state, query)?).await
+    }
+
+    /// The rows of a plan, made on the query's threads.
+    fn run(
+        &self,
+        physical: Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        query: &QueryContext,
+    ) -> Result<SendableRecordBatchStream, DataFusionError> {
+        query.begins(bytes_to_read(&physical));
+        let task = Arc::new(TaskContext::from(state));
+        let options = Arc::clone(task.session_config().options());
+        Ok(self.threads.run(interruptible(physical, query.stopped(), &options)?, task))
+    }
 }
 
 /// The same batches, the first of them made.
@@ -277,17 +264,6 @@ where
             Ok(Box::pin(futures::stream::once(async { Ok(first) }).chain(batches)))
         }
     }
-}
-
-fn run(
-    physical: Arc<dyn ExecutionPlan>,
-    state: &SessionState,
-    query: &QueryContext,
-) -> Result<SendableRecordBatchStream, DataFusionError> {
-    query.begins(bytes_to_read(&physical));
-    let task = Arc::new(TaskContext::from(state));
-    let options = Arc::clone(task.session_config().options());
-    execute_stream(interruptible(physical, query.stopped(), &options)?, task)
 }
 
 fn reads_tables(plan: &Arc<dyn ExecutionPlan>) -> bool {

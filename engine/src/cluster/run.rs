@@ -9,7 +9,7 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::analyze::AnalyzeExec;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion_distributed::{DistributedMetricsFormat, display_plan_ascii, explain_analyze};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -24,6 +24,7 @@ use super::marks::LostWorker;
 use super::provisioner::Loss;
 use super::sendable::can_be_sent;
 use super::{Cluster, Use};
+use crate::computing::Threads;
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
@@ -59,15 +60,16 @@ struct Kept {
 }
 
 impl Cluster {
-    /// Runs a plan on workers. `None` if it is to run here: since it is small, cannot be sent, or is one stage.
+    /// Runs a plan on workers, and what is to be done here on these threads. `None` if it is to run here: since it is small, cannot be sent, or is one stage.
     pub(crate) async fn run(
         self: &Arc<Self>,
         planned: &Planned,
         codec: &Arc<ScanCodec>,
         query: &Arc<QueryContext>,
+        threads: &Threads,
     ) -> Result<Option<Batches>, DataFusionError> {
         let Some(analyze) = planned.physical.downcast_ref::<AnalyzeExec>() else {
-            return Ok(self.attempts(planned, codec, query).await?.map(|running| running.batches));
+            return Ok(self.attempts(planned, codec, query, threads).await?.map(|running| running.batches));
         };
         let measured = Planned {
             state: planned.state.clone(),
@@ -75,7 +77,7 @@ impl Cluster {
             physical: Arc::clone(analyze.input()),
             memory: Arc::clone(&planned.memory),
         };
-        let Some(Running { plan, mut batches }) = self.attempts(&measured, codec, query).await? else {
+        let Some(Running { plan, mut batches }) = self.attempts(&measured, codec, query, threads).await? else {
             return Ok(None);
         };
         while let Some(batch) = batches.next().await {
@@ -111,6 +113,7 @@ impl Cluster {
         planned: &Planned,
         codec: &Arc<ScanCodec>,
         query: &Arc<QueryContext>,
+        threads: &Threads,
     ) -> Result<Option<Running>, DataFusionError> {
         let options = planned.state.config_options().extensions.get::<PolynyaOptions>().cloned().unwrap_or_default();
         if !self.wants(planned, &options, query) {
@@ -137,7 +140,7 @@ impl Cluster {
             let Some((state, plan)) = distribute(planned, &placement, &self.channels, codec, &attempt).await? else {
                 return Ok(None);
             };
-            let stream = execute_stream(Arc::clone(&plan), Arc::new(TaskContext::from(&state)))?;
+            let stream = threads.run(Arc::clone(&plan), Arc::new(TaskContext::from(&state)));
             let memory = MemoryConsumer::new("rows held back").register(&state.runtime_env().memory_pool);
             let mark = attempt.mark.clone();
             let following = follow(&self.channels, &placement, &attempt);

@@ -10,9 +10,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
-use polynya_catalog::own_task;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::Error;
+use crate::panics;
 
 /// What the memory is reserved for.
 const CONSUMER: &str = "rows of a CTE that is named more than once";
@@ -62,16 +62,17 @@ impl MadeRows {
 }
 
 async fn make(rows: SendableRecordBatchStream, memory: MemoryReservation) -> Result<Arc<Held>, Arc<DataFusionError>> {
-    let collected = own_task(async move {
+    // On the threads that compute: this is a part of the query.
+    let collected = AbortOnDropHandle::new(tokio::spawn(async move {
         let kept = rows.try_fold((Vec::new(), memory), |(mut batches, memory), batch| async move {
             memory.try_grow(batch.get_array_memory_size())?;
             batches.push(batch);
             Ok((batches, memory))
         });
         kept.await.map(|(batches, memory)| Arc::new(Held { batches, _memory: memory }))
-    });
+    }));
     match collected.await {
         Ok(held) => held.map_err(Arc::new),
-        Err(error) => Err(Arc::new(Error::from(error).into())),
+        Err(error) => Err(Arc::new(panics::ended("a query", error).into())),
     }
 }
