@@ -40,14 +40,16 @@ pub(crate) struct Computing {
 #[derive(Debug)]
 struct Set {
     runtime: Runtime,
-    stopped: Arc<Mutex<Option<Stopped>>>,
+    stops: Stops,
 }
 
-/// Set once nobody waits for a query any more.
+/// Set once nobody waits for a query any more, or for one of its tasks.
 type Stopped = Arc<AtomicBool>;
+/// Those of the query that has a set of threads.
+type Stops = Arc<Mutex<Vec<Stopped>>>;
 
 thread_local! {
-    static STOPPED: RefCell<Option<Arc<Mutex<Option<Stopped>>>>> = const { RefCell::new(None) };
+    static STOPS: RefCell<Option<Stops>> = const { RefCell::new(None) };
 }
 
 /// Whether the query that this thread computes for may go on. On any other thread, yes.
@@ -55,8 +57,9 @@ thread_local! {
 /// # Errors
 /// `Cancelled` if nobody waits for it any more.
 pub(crate) fn check() -> Result<()> {
-    let is_stopped = STOPPED.with_borrow(|stopped| {
-        stopped.as_ref().is_some_and(|stopped| stopped.lock().as_ref().is_some_and(|stopped| stopped.load(Relaxed)))
+    let is_stopped = STOPS.with_borrow(|stops| {
+        let stops = stops.as_ref().map(|stops| stops.lock());
+        stops.is_some_and(|stops| !stops.is_empty() && stops.iter().all(|stopped| stopped.load(Relaxed)))
     });
     if is_stopped { Err(Error::Cancelled) } else { Ok(()) }
 }
@@ -70,8 +73,8 @@ pub(crate) struct Threads {
 }
 
 impl Computing {
-    /// Threads for a query that sets `stopped` when it is to stop. To be called on a thread that serves.
-    pub(crate) fn take(self: &Arc<Self>, stopped: &Stopped) -> Threads {
+    /// Threads for a query, which [`stops_with`](Threads::stops_with) something. To be called on a thread that serves.
+    pub(crate) fn take(self: &Arc<Self>) -> Threads {
         let serving = Handle::current();
         let idle = {
             let mut kept = self.kept.lock();
@@ -85,7 +88,7 @@ impl Computing {
                 .ok()
         });
         if let Some(set) = &set {
-            *set.stopped.lock() = Some(Arc::clone(stopped));
+            set.stops.lock().clear();
         }
         Threads { set, serving, computing: Arc::clone(self) }
     }
@@ -120,6 +123,15 @@ impl Threads {
         made.build()
     }
 
+    /// The query is to stop once this is set, and whatever else it stops with.
+    pub(crate) fn stops_with(&self, stopped: &Stopped) {
+        let Some(set) = &self.set else { return };
+        let mut stops = set.stops.lock();
+        if !stops.iter().any(|known| Arc::ptr_eq(known, stopped)) {
+            stops.push(Arc::clone(stopped));
+        }
+    }
+
     /// Where the query's tasks are spawned.
     pub(crate) fn handle(&self) -> &Handle {
         self.set.as_ref().map_or(&self.serving, |set| set.runtime.handle())
@@ -152,15 +164,14 @@ impl QueryThreads {
         Self { computing: Arc::clone(computing), running: Mutex::default() }
     }
 
-    /// The query's threads, for as long as one of its tasks has them.
+    /// The query's threads, for as long as somebody has them.
     pub(crate) fn take(&self, query: &[u8]) -> Arc<Threads> {
         let mut running = self.running.lock();
         if let Some(threads) = running.get(query).and_then(Weak::upgrade) {
             return threads;
         }
         running.retain(|_, threads| threads.strong_count() > 0);
-        // Tasks that nobody wants are ended one by one.
-        let threads = Arc::new(self.computing.take(&Stopped::default()));
+        let threads = Arc::new(self.computing.take());
         running.insert(query.to_owned(), Arc::downgrade(&threads));
         threads
     }
@@ -174,20 +185,23 @@ impl Set {
 
 fn start(serving: &Handle) -> std::io::Result<Set> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let stopped = Arc::default();
-    let (of_thread, spawns_elsewhere) = (Arc::clone(&stopped), spawning_on(serving));
-    let runtime = Builder::new_multi_thread()
+    let stops = Stops::default();
+    let (of_thread, spawns_elsewhere) = (Arc::clone(&stops), spawning_on(serving));
+    let mut builder = Builder::new_multi_thread();
+    builder
         .worker_threads(cores)
         .thread_name("computing")
         .thread_stack_size(STACK_BYTES)
         .on_thread_start(move || {
             spawns_elsewhere();
-            STOPPED.set(Some(Arc::clone(&of_thread)));
+            STOPS.set(Some(Arc::clone(&of_thread)));
         })
         // No sockets: what they serve is shared. So threads that are kept hold no descriptors either.
-        .enable_time()
-        .build()?;
-    Ok(Set { runtime, stopped })
+        .enable_time();
+    // Where the process may have no more threads, tokio panics.
+    let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build()));
+    let runtime = built.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::WouldBlock)))?;
+    Ok(Set { runtime, stops })
 }
 
 #[cfg(test)]
@@ -201,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn what_computes_on_all_cores_stops_nobody_else() {
         let computing = Arc::new(Computing::default());
-        let (stuck, other) = (computing.take(&Arc::default()), computing.take(&Arc::default()));
+        let (stuck, other) = (computing.take(), computing.take());
         let (open, gate) = std::sync::mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
         // More than there are threads: each keeps one until the gate opens.
@@ -220,7 +234,7 @@ mod tests {
     async fn requests_are_tasks_of_the_threads_that_serve() {
         let computing = Arc::new(Computing::default());
         let serving = Handle::current().id();
-        let threads = computing.take(&Arc::default());
+        let threads = computing.take();
         let spawned = async { own_task(async { Handle::current().id() }).await.unwrap() };
         let (of_request, own) =
             threads.handle().spawn(async { (spawned.await, Handle::current().id()) }).await.unwrap();
@@ -231,33 +245,42 @@ mod tests {
     #[tokio::test]
     async fn what_computes_finds_out_that_it_was_stopped() {
         let (computing, stopped) = (Arc::new(Computing::default()), Stopped::default());
-        let threads = computing.take(&stopped);
+        let threads = computing.take();
+        threads.stops_with(&stopped);
         let ask = || threads.handle().spawn(async { check().is_ok() });
         assert!(ask().await.unwrap());
         stopped.store(true, Relaxed);
         assert!(!ask().await.unwrap());
         assert!(check().is_ok(), "here nothing computes");
+        let another_task = Stopped::default();
+        threads.stops_with(&another_task);
+        assert!(ask().await.unwrap());
+        another_task.store(true, Relaxed);
+        assert!(!ask().await.unwrap());
+        drop(threads);
+        let next = computing.take();
+        assert!(next.handle().spawn(async { check().is_ok() }).await.unwrap());
     }
 
     #[tokio::test]
     async fn threads_are_kept_for_the_next_query_but_not_those_that_compute_on() {
         let computing = Arc::new(Computing::default());
-        let first = computing.take(&Arc::default());
+        let first = computing.take();
         let id = first.handle().id();
         drop(first);
-        let second = computing.take(&Arc::default());
+        let second = computing.take();
         assert_eq!(second.handle().id(), id);
         let (release, released) = std::sync::mpsc::channel::<()>();
         let computes = second.handle().spawn(async move { released.recv().ok() });
         drop(second);
-        let third = computing.take(&Arc::default());
+        let third = computing.take();
         assert_ne!(third.handle().id(), id);
         release.send(()).unwrap();
         computes.await.unwrap();
         drop(third);
         for _ in 0..2 * KEPT_MAX {
             // All at once, then back.
-            let many: Vec<Threads> = (0..3).map(|_| computing.take(&Arc::default())).collect();
+            let many: Vec<Threads> = (0..3).map(|_| computing.take()).collect();
             drop(many);
         }
         assert!(computing.kept.lock().len() <= KEPT_MAX);

@@ -57,7 +57,8 @@ impl Engine {
             };
             query.becomes("RUNNING");
             let stop = StopOnDrop(Arc::clone(query.stopped()));
-            let threads = Arc::new(computing.take(query.stopped()));
+            let threads = Arc::new(computing.take());
+            threads.stops_with(query.stopped());
             let place = Place { cluster, codec, admission, threads };
             let batches = aside(planned, Arc::clone(&query), place, slots);
             let running = futures::stream::unfold(Some((batches, stop)), move |running| {

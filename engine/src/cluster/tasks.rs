@@ -23,6 +23,7 @@ use tower::Service;
 use tracing::Span;
 
 use super::attempt::DRAINING;
+use crate::computing::Threads;
 
 /// Names a task to the session that is built for it. Never read from outside: it is always replaced.
 const TASK: HeaderName = HeaderName::from_static("x-polynya-task");
@@ -43,7 +44,12 @@ pub(crate) struct Tasks {
 struct Task {
     stopped: Arc<AtomicBool>,
     span: Span,
+    threads: Option<Arc<Threads>>,
 }
+
+/// Names a task to what executes it.
+#[derive(Debug)]
+pub(super) struct TaskNumber(u64);
 
 impl Tasks {
     /// Refuses tasks from now on, and waits for those that run.
@@ -87,13 +93,26 @@ impl Tasks {
         }
     }
 
+    /// The task that these headers name.
+    pub(super) fn number(headers: &HeaderMap) -> Option<TaskNumber> {
+        number(headers).map(TaskNumber)
+    }
+
+    /// A task computes on these threads: its query has them until it is over, and no longer.
+    pub(super) fn computes_on(&self, number: &TaskNumber, threads: &Arc<Threads>) {
+        if let Some(task) = self.running.lock().get_mut(&number.0) {
+            threads.stops_with(&task.stopped);
+            task.threads = Some(Arc::clone(threads));
+        }
+    }
+
     fn enter(self: &Arc<Self>) -> Option<Running> {
         let mut running = self.running.lock();
         if self.is_draining() {
             return None;
         }
         let number = self.next.fetch_add(1, Relaxed);
-        running.insert(number, Task { stopped: Arc::default(), span: Span::none() });
+        running.insert(number, Task { stopped: Arc::default(), span: Span::none(), threads: None });
         Some(Running { tasks: Arc::clone(self), number })
     }
 }
@@ -112,9 +131,9 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let task = self.tasks.running.lock().remove(&self.number);
-        if let Some(Task { stopped, span }) = task {
+        if let Some(Task { stopped, span, threads }) = task {
             stopped.store(true, Relaxed);
-            drop(span);
+            drop((span, threads));
         }
         self.tasks.ended.notify_waiters();
     }

@@ -105,8 +105,8 @@ impl WorkerService {
         let worker = Worker::from_session_builder(sessions)
             .with_runtime_env(Arc::clone(self.engine.runtime()))
             .with_version(env!("CARGO_PKG_VERSION"));
-        let exchange =
-            Computed::new(ExchangeService::new(worker.clone(), PLAN_BYTES_MAX, self.engine.computing()), compute);
+        let exchange = ExchangeService::new(worker.clone(), PLAN_BYTES_MAX, self.engine.computing(), &self.tasks);
+        let exchange = Computed::new(exchange, compute);
         let service =
             worker.into_worker_server().max_decoding_message_size(PLAN_BYTES_MAX).max_encoding_message_size(usize::MAX);
         let watched = WatchTasks { inner: Computed::new(service, compute), tasks: Arc::clone(&self.tasks) };
@@ -165,6 +165,9 @@ fn session_of(
     let io = QueryIo::of_task(chosen.cache, chosen.limits, engine.prices(), peers, counter);
     begun.watch(&travelling.query_id, travelling.attempt, &io);
     config.set_extension(Arc::new(TaskIo(io)));
+    if let Some(number) = Tasks::number(&headers) {
+        config.set_extension(Arc::new(number));
+    }
     let mut functions: Vec<_> = engine.base_state().scalar_functions().values().cloned().collect();
     functions.push(interruptible_function(tasks.stopped(&headers)));
     let builder = builder

@@ -27,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use super::super::tasks::{TaskNumber, Tasks};
 use super::messages::{End, SERVICE, TAKE, TakeCall, end_frame};
 use crate::computing::{Computing, QueryThreads};
 use crate::{Error, panics};
@@ -44,12 +45,18 @@ pub(in super::super) struct ExchangeService {
     worker: Worker,
     call_bytes_max: usize,
     threads: Arc<QueryThreads>,
+    tasks: Arc<Tasks>,
 }
 
 impl ExchangeService {
     /// The service for the tasks that this worker was brought, which computes on these threads.
-    pub(in super::super) fn new(worker: Worker, call_bytes_max: usize, computing: &Arc<Computing>) -> Self {
-        Self { worker, call_bytes_max, threads: Arc::new(QueryThreads::of(computing)) }
+    pub(in super::super) fn new(
+        worker: Worker,
+        call_bytes_max: usize,
+        computing: &Arc<Computing>,
+        tasks: &Arc<Tasks>,
+    ) -> Self {
+        Self { worker, call_bytes_max, threads: Arc::new(QueryThreads::of(computing)), tasks: Arc::clone(tasks) }
     }
 }
 
@@ -67,7 +74,7 @@ impl Service<http::Request<Body>> for ExchangeService {
     }
 
     fn call(&mut self, call: http::Request<Body>) -> Self::Future {
-        let Self { worker, call_bytes_max, threads } = self.clone();
+        let Self { worker, call_bytes_max, threads, tasks } = self.clone();
         async move {
             if call.uri().path() != TAKE {
                 return Ok(Status::unimplemented("there is no such call").into_http());
@@ -75,13 +82,17 @@ impl Service<http::Request<Body>> for ExchangeService {
             let mut grpc = Grpc::new(ProstCodec::<FlightData, TakeCall>::default())
                 .max_decoding_message_size(call_bytes_max)
                 .max_encoding_message_size(usize::MAX);
-            Ok(grpc.streaming(Give(worker, threads), call).await)
+            Ok(grpc.streaming(Give { worker, threads, tasks }, call).await)
         }
         .boxed()
     }
 }
 
-struct Give(Worker, Arc<QueryThreads>);
+struct Give {
+    worker: Worker,
+    threads: Arc<QueryThreads>,
+    tasks: Arc<Tasks>,
+}
 
 impl StreamingService<TakeCall> for Give {
     type Response = FlightData;
@@ -89,10 +100,11 @@ impl StreamingService<TakeCall> for Give {
     type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, call: Request<Streaming<TakeCall>>) -> Self::Future {
-        let (worker, threads, mut calls) = (self.0.clone(), Arc::clone(&self.1), call.into_inner());
+        let (worker, threads, tasks) = (self.worker.clone(), Arc::clone(&self.threads), Arc::clone(&self.tasks));
+        let mut calls = call.into_inner();
         async move {
             match calls.message().await? {
-                Some(call) => Ok(Response::new(give(worker, &threads, call, calls))),
+                Some(call) => Ok(Response::new(give(worker, tasks, &threads, call, calls))),
                 None => Err(Status::invalid_argument("a call asks for no partition")),
             }
         }
@@ -106,6 +118,7 @@ type Made = (FlightData, Option<MemoryReservation>);
 /// The frames of a partition. They are made in a task of its own, on the threads of its query: who sends them only sends.
 fn give(
     worker: Worker,
+    tasks: Arc<Tasks>,
     threads: &QueryThreads,
     call: TakeCall,
     mut wanted: Streaming<TakeCall>,
@@ -114,9 +127,13 @@ fn give(
     let threads = threads.take(call.query());
     let computing = threads.handle().clone();
     let making = AbortOnDropHandle::new(computing.spawn(async move {
-        let _threads = threads;
         let executed = panics::guarded(TASK, execute(&worker, call)).await;
         let executed = executed.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
+        if let Ok((_, context)) = &executed
+            && let Some(number) = context.session_config().get_extension::<TaskNumber>()
+        {
+            tasks.computes_on(&number, &threads);
+        }
         let made = async {
             tokio::select! {
                 biased;

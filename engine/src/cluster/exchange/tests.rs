@@ -177,8 +177,11 @@ async fn worker(task: &Arc<Task>) -> (Served, TaskKey) {
     let worker = Worker::from_session_builder(|context: WorkerQueryContext| async move {
         Ok::<_, DataFusionError>(context.builder.with_distributed_worker_plan_rewrite_handler(catch_panics).build())
     });
-    let served =
-        served(Computed::new(ExchangeService::new(worker.clone(), 1 << 20, &Arc::default()), &Handle::current())).await;
+    let served = served(Computed::new(
+        ExchangeService::new(worker.clone(), 1 << 20, &Arc::default(), &Arc::default()),
+        &Handle::current(),
+    ))
+    .await;
     let task_key = TaskKey { query_id: Uuid::new_v4(), stage_id: 1, task_number: 0 };
     let brought = SetPlanRequest {
         task_key,
