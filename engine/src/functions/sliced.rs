@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, exec_err};
@@ -70,6 +71,22 @@ fn check() -> Result<()> {
     Ok(budget::check()?)
 }
 
+/// The same rows, without the values of others: a part of a list array has those of all of it, and functions go through them.
+fn narrow(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::List(field) => Arc::new(narrow_list(array.as_list::<i32>(), field)),
+        DataType::LargeList(field) => Arc::new(narrow_list(array.as_list::<i64>(), field)),
+        _ => Arc::clone(array),
+    }
+}
+
+fn narrow_list<O: OffsetSizeTrait>(lists: &GenericListArray<O>, field: &FieldRef) -> GenericListArray<O> {
+    let first = lists.value_offsets()[0].as_usize();
+    let offsets = OffsetBuffer::<O>::from_lengths(lists.offsets().lengths());
+    let values = lists.values().slice(first, offsets[lists.len()].as_usize());
+    GenericListArray::new(Arc::clone(field), offsets, narrow(&values), lists.nulls().cloned())
+}
+
 /// The bytes that rows of an array hold.
 fn bytes(array: &dyn Array) -> usize {
     match array.data_type() {
@@ -81,7 +98,7 @@ fn bytes(array: &dyn Array) -> usize {
 
 fn slice(args: &ScalarFunctionArgs, offset: usize, length: usize) -> ScalarFunctionArgs {
     let part = |arg: &ColumnarValue| match arg {
-        ColumnarValue::Array(array) => ColumnarValue::Array(array.slice(offset, length)),
+        ColumnarValue::Array(array) => ColumnarValue::Array(narrow(&array.slice(offset, length))),
         scalar => scalar.clone(),
     };
     ScalarFunctionArgs { args: args.args.iter().map(part).collect(), number_rows: length, ..args.clone() }
@@ -89,16 +106,7 @@ fn slice(args: &ScalarFunctionArgs, offset: usize, length: usize) -> ScalarFunct
 
 /// The length of a text in a row; none of what is no text.
 fn text_length(arg: &ColumnarValue, row: usize) -> Option<usize> {
-    match arg {
-        ColumnarValue::Scalar(value) => value.try_as_str().flatten().map(str::len),
-        ColumnarValue::Array(array) if array.is_null(row) => None,
-        ColumnarValue::Array(array) => match array.data_type() {
-            DataType::Utf8 => Some(array.as_string::<i32>().value_length(row) as usize),
-            DataType::LargeUtf8 => Some(array.as_string::<i64>().value_length(row) as usize),
-            DataType::Utf8View => Some(array.as_string_view().value(row).len()),
-            _ => None,
-        },
-    }
+    text(arg, row).map(str::len)
 }
 
 fn text(arg: &ColumnarValue, row: usize) -> Option<&str> {
@@ -206,8 +214,13 @@ impl ScalarUDFImpl for Sliced {
         self.0.inner().documentation()
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         check_values(self.name(), &args)?;
+        for arg in &mut args.args {
+            if let ColumnarValue::Array(array) = arg {
+                *array = narrow(array);
+            }
+        }
         let arrays = args.args.iter().filter_map(|arg| match arg {
             ColumnarValue::Array(array) => Some(array),
             ColumnarValue::Scalar(_) => None,
@@ -247,8 +260,8 @@ impl ScalarUDFImpl for Sliced {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringArray};
-    use arrow::datatypes::Field;
+    use arrow::array::{Int64Array, ListArray, StringArray};
+    use arrow::datatypes::{Field, Int64Type};
     use datafusion::common::ScalarValue;
     use datafusion::common::config::ConfigOptions;
 
@@ -285,7 +298,7 @@ mod tests {
         let expected: Vec<Option<i64>> =
             texts.iter().map(|text| text.map(|text| text.find('b').map_or(0, |at| at as i64 + 1))).collect();
         let found = arrow::compute::cast(&found, &DataType::Int64).unwrap();
-        assert_eq!(found.as_primitive::<arrow::datatypes::Int64Type>(), &Int64Array::from(expected));
+        assert_eq!(found.as_primitive::<Int64Type>(), &Int64Array::from(expected));
     }
 
     #[test]
@@ -297,6 +310,21 @@ mod tests {
             let found = call(name, vec![column.clone(), pattern.clone()], 1000).unwrap().into_array(1000).unwrap();
             assert_eq!(found.null_count(), 500, "{name}");
         }
+    }
+
+    #[test]
+    fn a_slice_of_lists_has_no_values_of_others() {
+        let numbers = (0..10_000_i64).map(|row| (row % 5 > 0).then(|| vec![Some(row), None, Some(row + 1)]));
+        let all: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(numbers));
+        let part = narrow(&all.slice(1000, 7));
+        assert_eq!(&part, &all.slice(1000, 7));
+        assert_eq!(part.as_list::<i32>().values().len(), 5 * 3);
+        // As array_agg gives its groups: parts of one array.
+        let column = ColumnarValue::Array(all.slice(1000, 5000));
+        let value = ColumnarValue::Scalar(ScalarValue::Int64(Some(1001)));
+        let found = call("array_has", vec![column, value], 5000).unwrap().into_array(5000).unwrap();
+        assert_eq!(found.as_boolean().true_count(), 1);
+        assert_eq!(found.null_count(), 1000);
     }
 
     #[test]
