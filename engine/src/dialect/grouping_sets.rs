@@ -173,7 +173,10 @@ fn is_position(column: &Expr) -> bool {
 fn at_position(column: &Expr, items: &[SelectItem]) -> Result<Expr> {
     let Expr::Value(value) = column else { return Ok(column.clone()) };
     let Value::Number(digits, _) = &value.value else { return Ok(column.clone()) };
-    let item = digits.parse::<usize>().ok().and_then(|position| items.get(position.checked_sub(1)?));
+    // A wildcard is not known to be how many columns.
+    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let named = &items[..items.iter().position(is_wildcard).unwrap_or(items.len())];
+    let item = digits.parse::<usize>().ok().and_then(|position| named.get(position.checked_sub(1)?));
     match item {
         Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => Ok(expr.clone()),
         _ => Err(refused(format!("the position {digits} in a grouping set; write the column"))),

@@ -7,10 +7,12 @@
 //! (SELECT 5 WHERE false) IS NULL   becomes   or_null((SELECT 5 WHERE false)) IS NULL
 //! ```
 
-use datafusion::common::Result;
+use std::sync::Arc;
+
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SubqueryAlias};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Sort, SubqueryAlias, Union};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use super::map_named;
@@ -29,12 +31,46 @@ impl AnalyzerRule for EmptySubqueries {
         let mut is_changed = false;
         let rewritten = plan.transform_up_with_subqueries(|plan| {
             let rewritten = map_named(plan, |expr| expr.transform_up(|expr| Ok(rewrite(expr))))?;
-            // What stands above hands the column on.
             is_changed |= rewritten.transformed;
-            if is_changed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
+            Ok(rewritten)
         })?;
-        Ok(rewritten.data)
+        if !is_changed {
+            return Ok(rewritten.data);
+        }
+        // What stands above hands the column on, and so do queries around to those in them.
+        let handed_on = rewritten.data.transform_up_with_subqueries(|plan| {
+            let plan =
+                map_named(plan, |expr| expr.transform_up(|expr| Ok(may_be_null(expr))))?.data.recompute_schema()?;
+            Ok(Transformed::yes(match plan {
+                LogicalPlan::Union(union) => LogicalPlan::Union(nullable_as_inputs(union)?),
+                other => other,
+            }))
+        })?;
+        Ok(handed_on.data)
     }
+}
+
+/// A column of a query around, of which is known only what was known when it was named.
+fn may_be_null(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::OuterReferenceColumn(field, column) if !field.is_nullable() => {
+            let field = Arc::new(field.as_ref().clone().with_nullable(true));
+            Transformed::yes(Expr::OuterReferenceColumn(field, column))
+        }
+        other => Transformed::no(other),
+    }
+}
+
+/// The union, whose columns may be NULL where one of its inputs' may. DataFusion 55.2 does not look at them again.
+fn nullable_as_inputs(mut union: Union) -> Result<Union> {
+    let fields = union.schema.iter().enumerate().map(|(index, (qualifier, field))| {
+        let is_nullable = union.inputs.iter().any(|input| input.schema().field(index).is_nullable());
+        (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(is_nullable)))
+    });
+    let schema = DFSchema::new_with_metadata(fields.collect(), union.schema.metadata().clone())?;
+    let schema = schema.with_functional_dependencies(union.schema.functional_dependencies().clone())?;
+    union.schema = Arc::new(schema);
+    Ok(union)
 }
 
 fn rewrite(expr: Expr) -> Transformed<Expr> {

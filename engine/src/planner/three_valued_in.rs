@@ -70,7 +70,8 @@ fn rewrite(condition: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::InSubquery(found) if joins_are_right(&found, schema)? => Ok(Transformed::no(Expr::InSubquery(found))),
         other => other.transform_up(|expr| match expr {
             Expr::InSubquery(found) if may_be_unknown(&found, schema)? => spell_out(found, schema),
-            Expr::InSubquery(found) if found.negated && is_correlated(&found) => not_among(found, schema),
+            // Also without NOT, which DataFusion may bring here from further out.
+            Expr::InSubquery(found) if is_correlated(&found) => among(found, schema),
             other => Ok(Transformed::no(other)),
         }),
     });
@@ -100,12 +101,12 @@ fn may_be_unknown(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
     Ok(given || found.subquery.subquery.schema().field(0).is_nullable())
 }
 
-/// NOT IN where nothing is NULL: no row equals it.
-fn not_among(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let InSubquery { expr, subquery, .. } = found;
+/// IN where nothing is NULL: a row equals it.
+fn among(found: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let InSubquery { expr, subquery, negated } = found;
     let (subquery, member) = members(subquery, &expr)?;
     let equal = exists(&subquery, Some(member.eq(seen_from_inside(*expr, schema)?)))?;
-    Ok(Transformed::yes(not(equal)))
+    Ok(Transformed::yes(if negated { not(equal) } else { equal }))
 }
 
 /// The subquery so that it can be compared with the expression, and its column.

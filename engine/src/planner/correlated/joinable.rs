@@ -5,13 +5,15 @@
 //! (`PullUpCorrelatedExpr`). So: one filter has such conditions; above it there is only what gives the same rows after them; and
 //! no other column there has the name of one that they need.
 
+use std::sync::Arc;
+
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, JoinType, Result};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Filter, LogicalPlan, Operator, SubqueryAlias,
+    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator, SubqueryAlias,
 };
 
 use super::references::{outer_columns, outer_columns_of, subquery_of};
@@ -124,7 +126,10 @@ impl Path {
                     }
                     _ => return Ok(None),
                 };
-                if !outer_columns(other)?.is_empty() { Ok(None) } else { self.conditions(kept) }
+                if !outer_columns(other)?.is_empty() || !stays_as_it_is(join, kept)? {
+                    return Ok(None);
+                }
+                self.conditions(kept)
             }
             LogicalPlan::Aggregate(aggregate) => self.through_aggregate(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => {
@@ -158,6 +163,22 @@ impl Path {
         }
         Ok(Some(found).filter(|found| keep_names(keys, found) && keep_names(aggregates, found)))
     }
+}
+
+/// Whether the side of a join that has no outer columns keeps its rows. DataFusion 55.2 goes on to the right side with what it has found
+/// on the left: it takes LIMIT away there, takes an aggregate for one that it has to mend, and equal relations for one.
+fn stays_as_it_is(join: &Join, kept: &Arc<LogicalPlan>) -> Result<bool> {
+    if Arc::ptr_eq(kept, &join.right) {
+        return Ok(true);
+    }
+    let is_changed = join.right.exists(|node| {
+        Ok(match node {
+            LogicalPlan::Limit(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => true,
+            LogicalPlan::Sort(sort) => sort.fetch.is_some(),
+            node => kept.exists(|other| Ok(node == other))?,
+        })
+    })?;
+    Ok(!is_changed)
 }
 
 fn conditions_of(filter: &Filter) -> Result<Option<Found>> {
