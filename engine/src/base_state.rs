@@ -10,7 +10,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::memory::MemoryBudget;
 use crate::options::PolynyaOptions;
-use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules};
+use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules, relation_planners};
 use crate::shared_rows::SharingPlanner;
 use crate::spill::SpillFolder;
 use crate::spill_files::{Factory, SpillFiles};
@@ -53,6 +53,7 @@ pub(crate) fn base_state(
         .with_config(config)
         .with_runtime_env(runtime(settings, memory, spill)?)
         .with_default_features()
+        .with_relation_planners(relation_planners())
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(optimizer_rules)
         .with_physical_optimizer_rules(physical_optimizer_rules)

@@ -12,6 +12,7 @@ mod frames_of_months;
 mod grouped_keys;
 mod guarded_filter_pushdown;
 mod keep_above_aggregates;
+mod keyless_relations;
 mod limit_repetition;
 mod null_safe_joins;
 mod nulls_in_lists;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::planner::{ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
@@ -60,6 +61,11 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(plan_date_intervals::PlanDateIntervals),
         Arc::new(check_constants::CheckConstants),
     ]
+}
+
+/// What relations are planned with before DataFusion's planner is.
+pub(crate) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
+    vec![Arc::new(keyless_relations::KeylessRelations)]
 }
 
 /// DataFusion's analysis with ours around it.

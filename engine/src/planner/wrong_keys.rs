@@ -2,8 +2,8 @@
 //!
 //! In: a plan. Out: DataFusion's passes that use keys, on the plan without what is known of keys, if some of that is wrong. DataFusion
 //! 55.2 takes the key of one side of a join for the key of an aggregate by that key and others
-//! (`aggregate_functional_dependencies`), and a key for one above `unnest()`. It then leaves the others out of GROUP BY and
-//! ORDER BY above, DISTINCT out, and makes a semi join of a join:
+//! (`aggregate_functional_dependencies`), a key for one above `unnest()`, and a key of a recursive query's first rows for one of them all.
+//! It then leaves the others out of GROUP BY and ORDER BY above, DISTINCT out, and makes a semi join of a join:
 //! ```text
 //! Aggregate: by k, j              here j alone is no key, though it is one of d
 //!   Join: j < k
@@ -45,13 +45,14 @@ impl OptimizerRule for WithoutWrongKeys {
     }
 }
 
-/// Whether an aggregate has a key that does not cover what it is grouped by, or `unnest()` has one.
+/// Whether an aggregate has a key that does not cover what it is grouped by, or `unnest()` or a recursive query has one.
 fn has_wrong_keys(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         found |= match node {
             LogicalPlan::Aggregate(aggregate) => has_wrong_key(aggregate),
             LogicalPlan::Unnest(unnest) => !unnest.schema.functional_dependencies().is_empty(),
+            LogicalPlan::RecursiveQuery(_) => !node.schema().functional_dependencies().is_empty(),
             _ => false,
         };
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -80,7 +81,8 @@ fn has_wrong_key(aggregate: &Aggregate) -> bool {
     })
 }
 
-fn without_keys(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+/// The node, of whose columns no key is known. One whose columns are those of its input stays as it is.
+pub(super) fn without_keys(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = match &mut plan {
         LogicalPlan::Projection(projection) => &mut projection.schema,
         LogicalPlan::SubqueryAlias(alias) => &mut alias.schema,
@@ -89,6 +91,7 @@ fn without_keys(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::Join(join) => &mut join.schema,
         LogicalPlan::Union(union) => &mut union.schema,
         LogicalPlan::Unnest(unnest) => &mut unnest.schema,
+        LogicalPlan::RecursiveQuery(query) => &mut query.schema,
         _ => return Ok(Transformed::no(plan)),
     };
     forget(schema)?;
