@@ -62,6 +62,9 @@ fn feature(message: &str) -> Option<String> {
                 .to_owned(),
         );
     }
+    if message.starts_with("Unnest should be rewritten") {
+        return Some(of_structure("Unnest"));
+    }
     if message.starts_with("Correlated scalar subquery can only be used in") {
         return Some("a subquery with a condition on an outer column in this clause; join instead".to_owned());
     }
@@ -82,6 +85,7 @@ fn of_structure(shown: &str) -> String {
         "InSubquery" => "IN (SELECT …) outside of a condition; join instead",
         "Exists" => "EXISTS (SELECT …) outside of a condition; join instead",
         "OuterReferenceColumn" => "this use of an outer column in a subquery; join instead",
+        "Unnest" => "unnest() in this place; select it in a subquery",
         "Wildcard" => "* in this place; name the columns",
         "WindowFunction" => "a window function in this place; select it in a subquery",
         "AggregateFunction" => "an aggregate in this place; select it in a subquery",
@@ -119,6 +123,7 @@ mod tests {
             ("Physical plan does not support logical expression Wildcard { qualifier: None }", "* in this place"),
             ("Unsupported ast node in sqltorel: InUnnest { expr: Identifier(Ident) }", "IN UNNEST"),
             ("Unsupported ast node Pivot { table: Table { name: … } } in create_relation", "PIVOT"),
+            ("Unnest should be rewritten to LogicalPlan::Unnest before type coercion", "unnest() in this place"),
             ("cannot join on OuterReferenceColumn(Field { name: \"k\" })", "this use of an outer column"),
             ("TOP", "TOP"),
         ] {

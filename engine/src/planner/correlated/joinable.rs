@@ -105,6 +105,8 @@ impl Path {
                 let found = self.conditions(&projection.input)?;
                 Ok(found.filter(|found| keep_names(&projection.expr, found)))
             }
+            // Where a relation is joined, DataFusion does not find the columns of conditions under their new names.
+            LogicalPlan::SubqueryAlias(_) if self.used == Use::Relation => Ok(None),
             LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
                 let Some(mut found) = self.conditions(input)? else { return Ok(None) };
                 for column in &mut found.needed {
