@@ -16,6 +16,11 @@ pub(crate) fn in_sql_words(error: DataFusionError) -> Error {
         let types = types.lines().next().unwrap_or_default().trim_end_matches('.');
         return Error::Invalid(format!("there is no common type of {types}"));
     }
+    if let DataFusionError::Internal(message) | DataFusionError::Plan(message) = error.find_root()
+        && let Some((name, why)) = unmatched(message)
+    {
+        return Error::Invalid(format!("{name}() takes no such arguments: {why}"));
+    }
     // The one call of a function of ours that is left of constants is one that fails.
     if let DataFusionError::Plan(message) = error.find_root()
         && message.starts_with("Argument #")
@@ -38,6 +43,14 @@ pub(crate) fn in_sql_words(error: DataFusionError) -> Error {
         Some(feature) => Error::unsupported("this query", feature),
         None => error.into(),
     }
+}
+
+/// The function that was called with arguments which it does not take, and why.
+fn unmatched(message: &str) -> Option<(&str, String)> {
+    let message = message.strip_prefix("Internal error: ").unwrap_or(message);
+    let (name, why) = message.strip_prefix("Function '")?.split_once("' failed to match any signature, errors: ")?;
+    let why = why.lines().next().unwrap_or_default().replace("Error during planning: ", "");
+    Some((name, why.trim_end_matches(['.', ' ']).to_owned()))
 }
 
 /// The feature that a message shows as a data structure.

@@ -163,8 +163,12 @@ fn full_name(config: &SessionConfig, name: &str) -> Result<String> {
 
 /// Settings with which DataFusion panics, makes room for rows that nobody has, or computes for minutes without a pause, beyond
 /// these bounds.
-const BOUNDS: [(&str, std::ops::RangeInclusive<usize>); 2] =
-    [("datafusion.execution.batch_size", 64..=1 << 20), ("datafusion.optimizer.max_passes", 1..=100)];
+const BOUNDS: [(&str, std::ops::RangeInclusive<usize>); 3] = [
+    ("datafusion.execution.batch_size", 64..=1 << 20),
+    // 0: the number of cores. Each partition of a join or an aggregate has a channel to each.
+    ("datafusion.execution.target_partitions", 0..=256),
+    ("datafusion.optimizer.max_passes", 1..=100),
+];
 
 fn check(mut config: SessionConfig, full_name: &str, value: &str) -> Result<()> {
     let bounds = BOUNDS.iter().find(|(name, _)| *name == full_name).map(|(_, bounds)| bounds);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, exec_err};
+use arrow::datatypes::{ArrowNativeType, DataType, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::functions::all_default_functions;
 use datafusion::functions_nested::all_default_nested_functions;
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -48,7 +48,8 @@ const SLOW: &[&str] = &[
 
 /// Bytes of the arguments of one call.
 const SLICE_BYTES: usize = 256 << 10;
-/// Letters of one text times those of the other, of which the edit distance is computed: about a second.
+/// Letters of one text times those of the other, of which the edit distance is computed, or elements of two lists that are compared:
+/// about a second.
 const PAIRS_MAX: usize = 1_000_000_000;
 /// Bytes of the texts that one call may make: what a column of texts can hold.
 const TEXT_BYTES_MAX: usize = i32::MAX as usize;
@@ -122,6 +123,20 @@ fn text(arg: &ColumnarValue, row: usize) -> Option<&str> {
     }
 }
 
+/// How many elements the list in a row has; none of what is no list.
+fn list_length(arg: &ColumnarValue, row: usize) -> Option<usize> {
+    let (array, row) = match arg {
+        ColumnarValue::Scalar(ScalarValue::List(list)) => (Arc::clone(list) as ArrayRef, 0),
+        ColumnarValue::Scalar(_) => return None,
+        ColumnarValue::Array(array) => (Arc::clone(array), row),
+    };
+    match array.data_type() {
+        DataType::List(_) => Some(array.as_list::<i32>().value_length(row).as_usize()),
+        DataType::LargeList(_) => Some(array.as_list::<i64>().value_length(row).as_usize()),
+        _ => None,
+    }
+}
+
 /// Refuses what one value alone would take very long for, or could not be held.
 fn check_values(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
     let rows = if args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { args.number_rows };
@@ -133,6 +148,17 @@ fn check_values(name: &str, args: &ScalarFunctionArgs) -> Result<()> {
                 if left.saturating_mul(right) > PAIRS_MAX {
                     return exec_err!(
                         "levenshtein would compare texts of {left} and {right} bytes: the product of both may be {PAIRS_MAX}"
+                    );
+                }
+            }
+        }
+        ("array_has_all" | "array_has_any", [left, right]) => {
+            for row in 0..rows {
+                let lengths = list_length(left, row).zip(list_length(right, row));
+                let Some((left, right)) = lengths else { continue };
+                if left.saturating_mul(right) > PAIRS_MAX {
+                    return exec_err!(
+                        "{name} would compare lists of {left} and {right} elements: the product of both may be {PAIRS_MAX}"
                     );
                 }
             }
@@ -262,7 +288,6 @@ impl ScalarUDFImpl for Sliced {
 mod tests {
     use arrow::array::{Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Field, Int64Type};
-    use datafusion::common::ScalarValue;
     use datafusion::common::config::ConfigOptions;
 
     use super::*;
@@ -336,5 +361,12 @@ mod tests {
         let error = call("replace", vec![text(100_000_000), text(1), text(100)], 1).unwrap_err();
         assert!(error.to_string().contains("would make texts of 1010"), "{error}");
         assert!(call("replace", vec![text(100_000), text(2), text(100)], 1).is_ok());
+        let list = |count: i64| {
+            let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some((0..count).map(Some))]);
+            ColumnarValue::Array(Arc::new(list))
+        };
+        let error = call("array_has_all", vec![list(50_000), list(50_000)], 1).unwrap_err();
+        assert!(error.to_string().contains("would compare lists"), "{error}");
+        assert!(call("array_has_any", vec![list(100), list(100)], 1).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! Passes over plans that DataFusion does not have, or does not have right yet. One pass a file.
 
+mod bounded_centroids;
 mod bounded_filter_pushdown;
 mod canonical_values;
 mod check_constants;
@@ -14,6 +15,7 @@ mod guarded_filter_pushdown;
 mod keep_above_aggregates;
 mod keyless_relations;
 mod limit_repetition;
+mod map_values;
 mod null_safe_joins;
 mod nulls_in_lists;
 mod one_zero;
@@ -59,6 +61,7 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(within_budget::CheckBudget),
         Arc::new(plan_date_intervals::PlanDateIntervals),
+        Arc::new(map_values::MapValues),
         Arc::new(check_constants::CheckConstants),
     ]
 }
@@ -72,6 +75,7 @@ pub(crate) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
         vec![Arc::new(refuse_nested_extremes::RefuseNestedExtremes), Arc::new(values_of_one_type::ValuesOfOneType)];
+    rules.push(Arc::new(bounded_centroids::BoundedCentroids));
     rules.push(Arc::new(wider_type_wins::WiderTypeWins));
     rules.push(Arc::new(postgres_patterns::PostgresPatterns));
     // Offsets are texts until DataFusion gives them types.
