@@ -13,6 +13,7 @@
 //! A comma begins another expression, so lists may be as long as they want; WHEN and ELSE do in a CASE. What makes a query deeper though
 //! commas stand in it, UNION and its like, is never forgotten.
 
+use datafusion::arrow::datatypes::{DataType, FieldRef, Fields};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
@@ -56,6 +57,49 @@ pub(crate) fn check_type_text(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks what comes without SQL, as the columns of an upload do, by what SQL may name and declare.
+///
+/// # Errors
+/// If a name is longer than [`NAME_BYTES_MAX`], or a type deeper than [`TYPE_DEPTH_MAX`].
+pub(crate) fn check_fields(fields: &Fields) -> Result<()> {
+    // The deepest of them, level by level: they may be deeper than a recursion could go.
+    let mut level: Vec<&FieldRef> = fields.iter().collect();
+    for _ in 0..=TYPE_DEPTH_MAX {
+        level.iter().try_for_each(|field| check_name(field.name()))?;
+        level = level
+            .iter()
+            .flat_map(|field| match field.data_type() {
+                DataType::Struct(fields) => fields.iter().collect(),
+                DataType::List(element)
+                | DataType::LargeList(element)
+                | DataType::ListView(element)
+                | DataType::LargeListView(element)
+                | DataType::FixedSizeList(element, _)
+                | DataType::Map(element, _) => vec![element],
+                _ => Vec::new(),
+            })
+            .collect();
+        if level.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Error::TooComplex(format!("the type of a column nests more than {TYPE_DEPTH_MAX} levels")))
+}
+
+/// # Errors
+/// If the name is longer than [`NAME_BYTES_MAX`].
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    match name.len() > NAME_BYTES_MAX {
+        true => Err(Error::TooComplex(long_name(name))),
+        false => Ok(()),
+    }
+}
+
+fn long_name(name: &str) -> String {
+    let start: String = name.chars().take(20).collect();
+    format!("the name {start}… has {} bytes, and may have {NAME_BYTES_MAX}", name.len())
+}
+
 /// # Errors
 /// If a tree that is parsed of the tokens may be deeper than [`DEPTH_MAX`], a type or the value of one deeper than
 /// [`TYPE_DEPTH_MAX`], or if a name is longer than [`NAME_BYTES_MAX`].
@@ -70,12 +114,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
         if let Token::Word(word) = token
             && word.value.len() > NAME_BYTES_MAX
         {
-            let start: String = word.value.chars().take(20).collect();
-            let length = word.value.len();
-            return Err(too_much(
-                format!("the name {start}… has {length} bytes, and may have {NAME_BYTES_MAX}"),
-                span.start,
-            ));
+            return Err(too_much(long_name(&word.value), span.start));
         }
         if matches!(token, Token::Word(word) if word.keyword == Keyword::SELECT && word.quote_style.is_none()) {
             queries += 1;

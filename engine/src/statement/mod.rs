@@ -18,7 +18,7 @@ mod session;
 mod show;
 mod table;
 
-pub(crate) use bounds::{TYPE_DEPTH_MAX, check_type_text};
+pub(crate) use bounds::{TYPE_DEPTH_MAX, check_fields, check_name, check_type_text};
 pub use grant::{AccessStatement, GivenPrivileges, GrantsOf};
 pub(crate) use grant::{GrantObject, parse_grant};
 

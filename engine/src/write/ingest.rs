@@ -9,6 +9,7 @@ use super::append::{Align, append};
 use super::destination::Destination;
 use crate::access::{Access, Object, Privilege};
 use crate::query::QueryContext;
+use crate::statement::{check_fields, check_name};
 use crate::{Engine, Error, Result, TableName, ddl, types};
 
 /// What becomes of a table that is there, or not there, before an ingest.
@@ -36,6 +37,8 @@ pub(crate) async fn ingest(
     access: &Arc<Access>,
     query: &Arc<QueryContext>,
 ) -> Result<u64> {
+    check_name(&name.table)?;
+    check_fields(rows.schema().fields())?;
     let exists = match mode {
         IngestMode::Append => true,
         _ => exists(engine, name, access).await?,
