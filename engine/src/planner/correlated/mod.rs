@@ -31,8 +31,9 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 use self::joinable::{Use, is_joinable};
 pub(crate) use self::one_row::has_one_row_at_most;
 use self::outer_values::{Names, OuterValues, refused};
-use self::references::{lateral, map_subquery, outer_columns, subquery_of};
+use self::references::{lateral, map_subquery, outer_columns, subquery_of, with_lateral};
 use self::spread::keep;
+use crate::budget;
 
 /// The pass.
 #[derive(Debug)]
@@ -45,12 +46,18 @@ impl AnalyzerRule for Correlated {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let names = Names::new();
+        let plan = plan.transform_up_with_subqueries(|plan| match plan {
+            LogicalPlan::Join(join) => with_lateral(join)?.map_data(|join| Ok(LogicalPlan::Join(join))),
+            plan => Ok(Transformed::no(plan)),
+        })?;
+        let plan = plan.data;
         Ok(plan.transform_down_with_subqueries(|plan| rewrite(plan, &names))?.data)
     }
 }
 
 /// One node; those below it and its subqueries come after it.
 fn rewrite(plan: LogicalPlan, names: &Names) -> Result<Transformed<LogicalPlan>> {
+    budget::check()?;
     if has_values_that_no_join_has(&plan)? {
         return with_values(plan, names).map(Transformed::yes);
     }
@@ -221,11 +228,10 @@ impl<'a> Around<'a> {
 
     /// What a subquery has for all rows around it: these columns of its own, and the outer values.
     fn spread(&self, plan: &LogicalPlan, own: usize) -> Result<(OuterValues<'a>, LogicalPlan, Vec<Column>)> {
-        let mut columns = outer_columns(plan)?;
-        columns.retain(|column| self.query.schema().has_column(column));
-        if columns.is_empty() {
-            let feature =
-                "a correlated subquery that names only columns of a query further out; join that query instead";
+        let columns = outer_columns(plan)?;
+        // From the outside in: what is named further out has its place by now, or gets none.
+        if columns.is_empty() || !columns.iter().all(|column| self.query.schema().has_column(column)) {
+            let feature = "a correlated subquery that names columns of a query further out; join that query instead";
             return Err(refused(feature));
         }
         let outer = OuterValues::of(self.query, columns, self.names)?;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchemaRef, Result};
+use datafusion::common::{Column, DFSchemaRef, ExprSchema as _, Result, Spans};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, Subquery, SubqueryAlias};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, Subquery, SubqueryAlias};
 
 /// The subquery of an expression that has one.
 pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
@@ -33,6 +33,32 @@ pub(super) fn lateral(relation: &LogicalPlan) -> Option<&Subquery> {
         },
         _ => None,
     }
+}
+
+/// The join, its right side called LATERAL if it names columns of the left one. DataFusion 55.2 does not call it so where only a subquery
+/// within names them.
+pub(super) fn with_lateral(mut join: Join) -> Result<Transformed<Join>> {
+    let named = outer_columns(&join.right)?.into_iter().filter(|column| join.left.schema().has_column(column));
+    let named = named
+        .map(|column| {
+            let field = Arc::clone(join.left.schema().field_from_column(&column)?);
+            Ok(Expr::OuterReferenceColumn(field, column))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if named.is_empty() || lateral(&join.right).is_some() {
+        return Ok(Transformed::no(join));
+    }
+    let called =
+        |plan| LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns: named, spans: Spans::new() });
+    let right = match join.right.as_ref() {
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
+            let input = Arc::new(called(Arc::clone(input)));
+            LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(input, alias.clone())?)
+        }
+        _ => called(Arc::clone(&join.right)),
+    };
+    join.right = Arc::new(right);
+    Ok(Transformed::yes(join))
 }
 
 /// The columns of queries further out that a plan names, each once.
