@@ -238,9 +238,14 @@ mod tests {
         let (_listener, hangs) = black_hole().await;
         let workers = [hangs, worker("http://127.0.0.1:9/".to_owned())];
         assert_eq!(presences.of(&workers, false).await.silent.len(), 2);
-        let begun = Instant::now();
-        assert_eq!(presences.of(&workers, false).await.silent.len(), 2);
-        assert!(begun.elapsed() < MOMENT, "it was waited for again: {:?}", begun.elapsed());
+        let mut waited = Vec::new();
+        // Where others compute, a moment may be long.
+        for _ in 0..5 {
+            let begun = Instant::now();
+            assert_eq!(presences.of(&workers, false).await.silent.len(), 2);
+            waited.push(begun.elapsed());
+        }
+        assert!(waited.iter().any(|waited| *waited < MOMENT), "it was waited for each time: {waited:?}");
         assert_eq!(presences.of(&[], true).await, Found::default());
     }
 }
