@@ -282,6 +282,18 @@ def test_ingest_creates_appends_and_replaces_as_the_mode_says(cursor):
         cursor.adbc_ingest("modes_temporary", rows(1), temporary=True)
 
 
+def test_ingest_has_the_limits_of_names_and_types_that_statements_have(cursor):
+    nested = pa.int64()
+    for _ in range(60):
+        nested = pa.list_(nested)
+    columns = {"deep": pa.table({"d": pa.nulls(3, nested)}), "b" * 1100: rows(1), "long": pa.table({"c" * 1100: [1]})}
+    for table, data in columns.items():
+        with pytest.raises(dbapi.Error, match="more than 50 levels|may have 1024"):
+            cursor.adbc_ingest(table, data, mode="create")
+    cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_name IN ('deep', 'long')")
+    assert cursor.fetchall() == []
+
+
 # ---- What there is to query.
 
 def objects(connection, **filters):
