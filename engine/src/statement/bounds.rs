@@ -163,7 +163,9 @@ fn too_much(message: String, Location { line, column }: Location) -> Error {
 
 /// The parser's own limit was met: no token count tells what it took.
 pub(super) fn recursion() -> Error {
-    Error::TooComplex("the statement nests too deeply: CREATE TABLE … AS SELECT shortens it".to_owned())
+    let message = "the statement nests too deeply, in brackets or queries: leave brackets out, or write inner queries to a table \
+                   (CREATE TABLE … AS SELECT)";
+    Error::TooComplex(message.to_owned())
 }
 
 /// What a query stands behind in a set operation.
