@@ -60,7 +60,8 @@ struct Kept {
 }
 
 impl Cluster {
-    /// Runs a plan on workers, and what is to be done here on these threads. `None` if it is to run here: since it is small, cannot be sent, or is one stage.
+    /// Runs a plan on workers, and what is to be done here on these threads. `None` if it is to run here: since it is small, cannot be
+    /// sent, or is one stage.
     pub(crate) async fn run(
         self: &Arc<Self>,
         planned: &Planned,

@@ -3,14 +3,14 @@
 //! In: a plan as it was written. Out: the same plan, or an error. DataFusion 55.2 makes room for all of them at once, however few values
 //! there are: 10¹³ end the process.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
-use super::fold_constant;
+use super::{aggregate_call, fold_constant};
 use crate::Error;
 
 /// Centroids of one percentile; 100 are usual.
@@ -39,14 +39,7 @@ impl AnalyzerRule for BoundedCentroids {
 }
 
 fn check(expr: &Expr) -> Result<()> {
-    let (name, args) = match expr {
-        Expr::AggregateFunction(AggregateFunction { func, params }) => (func.name(), &params.args),
-        Expr::WindowFunction(window) => match window.as_ref() {
-            WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(func), params } => (func.name(), &params.args),
-            _ => return Ok(()),
-        },
-        _ => return Ok(()),
-    };
+    let Some((name, args)) = aggregate_call(expr) else { return Ok(()) };
     let centroids = match name {
         "approx_percentile_cont" => args.get(2),
         "approx_percentile_cont_with_weight" => args.get(3),
@@ -63,7 +56,7 @@ fn check(expr: &Expr) -> Result<()> {
 }
 
 fn integer(value: &ScalarValue) -> Option<i128> {
-    match value.cast_to(&datafusion::arrow::datatypes::DataType::Decimal128(38, 0)).ok()? {
+    match value.cast_to(&DataType::Decimal128(38, 0)).ok()? {
         ScalarValue::Decimal128(number, _, _) => number,
         _ => None,
     }

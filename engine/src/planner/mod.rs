@@ -40,9 +40,10 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, RelationPlanner};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition};
 use datafusion::optimizer::analyzer::{Analyzer, AnalyzerRule};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -132,6 +133,20 @@ pub(crate) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + 
     let mut rules = guarded_filter_pushdown::guarded_rules();
     rules.push(Arc::new(read_ahead::ReadAhead));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
+}
+
+/// The name and the arguments of a call of an aggregate, also of one over a window.
+fn aggregate_call(expr: &Expr) -> Option<(&str, &[Expr])> {
+    match expr {
+        Expr::AggregateFunction(AggregateFunction { func, params }) => Some((func.name(), &params.args)),
+        Expr::WindowFunction(window) => match window.as_ref() {
+            WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(func), params } => {
+                Some((func.name(), &params.args))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The node with other expressions, each under the name that it had: the plan above names them.

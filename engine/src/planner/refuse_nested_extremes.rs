@@ -7,11 +7,11 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::aggregate_call;
 use crate::Error;
 
 /// The pass.
@@ -38,14 +38,7 @@ impl AnalyzerRule for RefuseNestedExtremes {
 }
 
 fn check(expr: &Expr, schema: &DFSchema) -> Result<()> {
-    let (name, args) = match expr {
-        Expr::AggregateFunction(AggregateFunction { func, params }) => (func.name(), &params.args),
-        Expr::WindowFunction(window) => match window.as_ref() {
-            WindowFunction { fun: WindowFunctionDefinition::AggregateUDF(func), params } => (func.name(), &params.args),
-            _ => return Ok(()),
-        },
-        _ => return Ok(()),
-    };
+    let Some((name, args)) = aggregate_call(expr) else { return Ok(()) };
     if !matches!(name, "min" | "max") {
         return Ok(());
     }
