@@ -1,15 +1,26 @@
-//! Counts what each thread allocates, so that the memory of planning can be bounded.
+//! Counts what each thread allocates, so that the memory of planning and of computing can be bounded.
 //!
-//! The library that plans has no budget of its own: it allocates, and an allocator can only give memory or end the process. So the
-//! process's allocator counts, and `budget` looks at the count between the steps of planning. A process without
-//! [`CountingAllocator`] counts nothing, and bounds only what can be estimated.
+//! The library that plans and computes has no budget of its own: it allocates, and an allocator can only give memory or end the process.
+//! So the process's allocator counts; `budget` looks at the count between the steps of planning, and `memory_guard` at those of the threads
+//! that compute. A process without [`CountingAllocator`] counts nothing, and bounds only what can be estimated.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
+
+/// A thread tells others what it has allocated in steps of so many bytes.
+const STEP_BYTES: isize = 64 << 10;
+
+/// Bytes that all threads have allocated, less those that were freed, to a step of each.
+static ALL: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
     /// Bytes that this thread has allocated, less those that it has freed. Needs no destructor, so it is there as long as the thread.
     static BYTES: Cell<isize> = const { Cell::new(0) };
+    /// What others were not told yet.
+    static UNTOLD: Cell<isize> = const { Cell::new(0) };
+    /// Where this thread counts beside [`ALL`].
+    static ACCOUNT: Cell<Option<&'static AtomicIsize>> = const { Cell::new(None) };
 }
 
 /// Bytes that this thread has allocated so far, less those that it has freed, whoever allocated them.
@@ -17,8 +28,28 @@ pub(crate) fn bytes() -> isize {
     BYTES.get()
 }
 
+/// Bytes that the process holds, about.
+pub(crate) fn all_bytes() -> u64 {
+    u64::try_from(ALL.load(Relaxed)).unwrap_or(0)
+}
+
+/// Counts what this thread allocates, less what it frees, here too.
+pub(crate) fn count_in(account: &'static AtomicIsize) {
+    ACCOUNT.set(Some(account));
+}
+
 fn count(bytes: isize) {
     BYTES.set(BYTES.get().wrapping_add(bytes));
+    let untold = UNTOLD.get().wrapping_add(bytes);
+    if untold.abs() < STEP_BYTES {
+        UNTOLD.set(untold);
+        return;
+    }
+    UNTOLD.set(0);
+    ALL.fetch_add(untold, Relaxed);
+    if let Some(account) = ACCOUNT.get() {
+        account.fetch_add(untold, Relaxed);
+    }
 }
 
 /// An allocator that counts for the thread that calls it. To be the `#[global_allocator]` of a process.

@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
+use datafusion::common::DataFusionError;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -21,7 +23,9 @@ use parking_lot::Mutex;
 use polynya_catalog::spawning_on;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::{Error, Result, panics};
+use crate::memory::MemoryBudget;
+use crate::memory_guard::Account;
+use crate::{Error, Result, allocations, memory_guard, panics};
 
 /// Batches that are made before they are asked for.
 const BATCHES_AHEAD: usize = 1;
@@ -31,9 +35,13 @@ const STACK_BYTES: usize = 256 << 20;
 const KEPT_MAX: usize = 16;
 
 /// Sets of threads that have no query.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Computing {
     kept: Mutex<Vec<Set>>,
+    memory: Arc<dyn MemoryPool>,
+    limit_bytes: u64,
+    /// Of all threads, also of those that have no query.
+    accounts: Mutex<Vec<Weak<Account>>>,
 }
 
 /// Threads, and whether their query was stopped.
@@ -41,15 +49,33 @@ pub(crate) struct Computing {
 struct Set {
     runtime: Runtime,
     stops: Stops,
+    account: Arc<Account>,
 }
 
 /// Set once nobody waits for a query any more, or for one of its tasks.
 type Stopped = Arc<AtomicBool>;
+/// Tells what works for a query, or for one of its tasks, that nobody waits for it any more.
+#[derive(Debug, Default)]
+pub(crate) struct StopOnDrop(pub(crate) Stopped);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Those of the query that has a set of threads.
 type Stops = Arc<Mutex<Vec<Stopped>>>;
 
 thread_local! {
     static STOPS: RefCell<Option<Stops>> = const { RefCell::new(None) };
+    static MEMORY: RefCell<Option<Arc<dyn MemoryPool>>> = const { RefCell::new(None) };
+    static ACCOUNT: RefCell<Option<Arc<Account>>> = const { RefCell::new(None) };
+}
+
+/// The memory that whatever this thread computes is to come from; none on threads that do not compute for a query.
+pub(crate) fn memory() -> Option<Arc<dyn MemoryPool>> {
+    MEMORY.with_borrow(Option::clone)
 }
 
 /// Whether the query that this thread computes for may go on. On any other thread, yes.
@@ -61,6 +87,8 @@ pub(crate) fn check() -> Result<()> {
         let stops = stops.as_ref().map(|stops| stops.lock());
         stops.is_some_and(|stops| !stops.is_empty() && stops.iter().all(|stopped| stopped.load(Relaxed)))
     });
+    let is_stopped =
+        is_stopped || ACCOUNT.with_borrow(|account| account.as_ref().is_some_and(|account| account.is_over()));
     if is_stopped { Err(Error::Cancelled) } else { Ok(()) }
 }
 
@@ -73,6 +101,21 @@ pub(crate) struct Threads {
 }
 
 impl Computing {
+    /// No threads yet. What is computed on them comes from this memory.
+    pub(crate) fn new(memory: &MemoryBudget) -> Self {
+        Self {
+            kept: Mutex::default(),
+            memory: Arc::clone(memory.pool()),
+            limit_bytes: memory.limit_bytes(),
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// What the threads have taken, set by set.
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Threads for a query, which [`stops_with`](Threads::stops_with) something. To be called on a thread that serves.
     pub(crate) fn take(self: &Arc<Self>) -> Threads {
         let serving = Handle::current();
@@ -81,7 +124,12 @@ impl Computing {
             kept.iter().position(Set::is_idle).map(|index| kept.swap_remove(index))
         };
         let set = idle.or_else(|| {
-            start(&serving)
+            start(&serving, &self.memory)
+                .inspect(|set| {
+                    let mut accounts = self.accounts.lock();
+                    accounts.retain(|account| account.strong_count() > 0);
+                    accounts.push(Arc::downgrade(&set.account));
+                })
                 .inspect_err(
                     |error| tracing::warn!(%error, "a query has no threads of its own: the process may have no more"),
                 )
@@ -89,6 +137,7 @@ impl Computing {
         });
         if let Some(set) = &set {
             set.stops.lock().clear();
+            set.account.begin();
         }
         Threads { set, serving, computing: Arc::clone(self) }
     }
@@ -115,12 +164,22 @@ impl Threads {
             }
             Ok(())
         };
+        let (account, limit_bytes) = (self.account(), self.computing.limit_bytes);
         let make = async move {
-            let ended = panics::guarded("a query", make).await;
+            let ended = within_memory(account, limit_bytes, panics::guarded("a query", make)).await?;
             ended.unwrap_or_else(|id| Err(panics::broken_off(id).into()))
         };
         made.spawn_on(make, self.handle());
         made.build()
+    }
+
+    /// What comes of `work`, or an error if the query takes too much memory in the meantime.
+    pub(crate) async fn within_memory<T>(&self, work: impl Future<Output = T>) -> Result<T, DataFusionError> {
+        within_memory(self.account(), self.computing.limit_bytes, work).await
+    }
+
+    fn account(&self) -> Option<Arc<Account>> {
+        self.set.as_ref().map(|set| Arc::clone(&set.account))
     }
 
     /// The query is to stop once this is set, and whatever else it stops with.
@@ -183,10 +242,27 @@ impl Set {
     }
 }
 
-fn start(serving: &Handle) -> std::io::Result<Set> {
+async fn within_memory<T>(
+    account: Option<Arc<Account>>,
+    limit_bytes: u64,
+    work: impl Future<Output = T>,
+) -> Result<T, DataFusionError> {
+    let Some(account) = account else { return Ok(work.await) };
+    let done = tokio::select! {
+        biased;
+        () = account.over() => None,
+        done = work => Some(done),
+    };
+    // What stopped for it says that nobody waits any more.
+    done.filter(|_| !account.is_over()).ok_or_else(|| memory_guard::error(limit_bytes).into())
+}
+
+fn start(serving: &Handle, memory: &Arc<dyn MemoryPool>) -> std::io::Result<Set> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let stops = Stops::default();
-    let (of_thread, spawns_elsewhere) = (Arc::clone(&stops), spawning_on(serving));
+    let account = Arc::new(Account::new());
+    let of_threads = Arc::clone(&account);
+    let (of_thread, spawns_elsewhere, memory) = (Arc::clone(&stops), spawning_on(serving), Arc::clone(memory));
     let mut builder = Builder::new_multi_thread();
     builder
         .worker_threads(cores)
@@ -195,13 +271,16 @@ fn start(serving: &Handle) -> std::io::Result<Set> {
         .on_thread_start(move || {
             spawns_elsewhere();
             STOPS.set(Some(Arc::clone(&of_thread)));
+            MEMORY.set(Some(Arc::clone(&memory)));
+            allocations::count_in(of_threads.bytes());
+            ACCOUNT.set(Some(Arc::clone(&of_threads)));
         })
         // No sockets: what they serve is shared. So threads that are kept hold no descriptors either.
         .enable_time();
     // Where the process may have no more threads, tokio panics.
     let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build()));
     let runtime = built.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::WouldBlock)))?;
-    Ok(Set { runtime, stops })
+    Ok(Set { runtime, stops, account })
 }
 
 #[cfg(test)]
@@ -212,9 +291,13 @@ mod tests {
 
     use super::*;
 
+    fn no_threads() -> Arc<Computing> {
+        Arc::new(Computing::new(&MemoryBudget::new(1 << 30)))
+    }
+
     #[tokio::test]
     async fn what_computes_on_all_cores_stops_nobody_else() {
-        let computing = Arc::new(Computing::default());
+        let computing = no_threads();
         let (stuck, other) = (computing.take(), computing.take());
         let (open, gate) = std::sync::mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
@@ -232,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_are_tasks_of_the_threads_that_serve() {
-        let computing = Arc::new(Computing::default());
+        let computing = no_threads();
         let serving = Handle::current().id();
         let threads = computing.take();
         let spawned = async { own_task(async { Handle::current().id() }).await.unwrap() };
@@ -244,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_computes_finds_out_that_it_was_stopped() {
-        let (computing, stopped) = (Arc::new(Computing::default()), Stopped::default());
+        let (computing, stopped) = (no_threads(), Stopped::default());
         let threads = computing.take();
         threads.stops_with(&stopped);
         let ask = || threads.handle().spawn(async { check().is_ok() });
@@ -264,7 +347,7 @@ mod tests {
 
     #[tokio::test]
     async fn threads_are_kept_for_the_next_query_but_not_those_that_compute_on() {
-        let computing = Arc::new(Computing::default());
+        let computing = no_threads();
         let first = computing.take();
         let id = first.handle().id();
         drop(first);
@@ -288,7 +371,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_tasks_of_a_query_share_its_threads() {
-        let queries = QueryThreads::of(&Arc::default());
+        let queries = QueryThreads::of(&no_threads());
         let (first, second, other) = (queries.take(b"a"), queries.take(b"a"), queries.take(b"b"));
         assert_eq!(first.handle().id(), second.handle().id());
         assert_ne!(first.handle().id(), other.handle().id());

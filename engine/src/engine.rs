@@ -26,6 +26,7 @@ use crate::io::{
     Stores,
 };
 use crate::memory::MemoryBudget;
+use crate::memory_guard::guard;
 use crate::names::{TableName, did_you_mean};
 use crate::options::PolynyaOptions;
 use crate::parameters::Parameters;
@@ -67,6 +68,7 @@ pub struct Engine {
     _sweeper: Sweeper,
     base: SessionState,
     _watchdog: Option<AbortOnDropHandle<()>>,
+    _memory_guard: AbortOnDropHandle<()>,
 }
 
 impl Engine {
@@ -88,6 +90,8 @@ impl Engine {
         let caches = ScanCaches { metadata, manifests, data };
         let spill = SpillFolder::of(&settings.memory)?.map(Arc::new);
         let query_log = Arc::default();
+        let computing = Arc::new(Computing::new(&memory));
+        let limits_bytes = settings.memory.limit_bytes().saturating_add(settings.cache.limits_bytes());
         let sweeper = Sweeper::start(&catalogs, &caches.metadata).await;
         Ok(Arc::new(Self {
             catalogs,
@@ -100,7 +104,8 @@ impl Engine {
             turns: Turns::default(),
             changes: Changes::default(),
             admission: Admission::new(settings.admission.clone(), settings.memory.limit_bytes()),
-            computing: Arc::default(),
+            _memory_guard: guard(&computing, limits_bytes),
+            computing,
             hydrate_pages: settings.cache.hydrate_pages,
             pointers: TablePointers::new(settings.cache.metadata_max_age_ms),
             access: AccessControl::new(&settings)?,

@@ -123,6 +123,21 @@ pub enum Error {
         /// The limit in force, in bytes.
         limit_bytes: u64,
     },
+    /// The query took memory that nobody counts, until the process held more than all of its limits.
+    #[error(
+        "the query takes more memory than there is, for rows that are very wide (setting memory.limit, {limit_bytes} bytes). Read \
+         fewer rows or shorter values at once, or raise the limit"
+    )]
+    TooMuchMemory {
+        /// The limit in force, in bytes.
+        limit_bytes: u64,
+    },
+    /// The values of one column, in some thousand rows, have more bytes than a column can hold.
+    #[error(
+        "the values that the query makes are too long: a column takes at most 2 GiB in a batch of rows (8,192, where nothing else was \
+         set). Make shorter values, or set datafusion.execution.batch_size to fewer rows"
+    )]
+    ValuesTooLong,
     /// The query went beyond a limit that its session set.
     #[error("{message} (setting {setting}). Raise the limit with SET {setting} = …, or read less")]
     Limit {
@@ -280,6 +295,7 @@ impl From<DataFusionError> for Error {
             DataFusionError::ArrowError(source, backtrace) => match *source {
                 ArrowError::ExternalError(source) => Error::from(DataFusionError::External(source)),
                 ArrowError::IoError(_, source) => from_io(source),
+                ArrowError::OffsetOverflowError(_) => Error::ValuesTooLong,
                 other => Error::Query(Box::new(DataFusionError::ArrowError(Box::new(other), backtrace))),
             },
             DataFusionError::IoError(source) => from_io(source),

@@ -8,7 +8,6 @@
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
@@ -22,7 +21,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::admission::{Admission, Slots};
 use crate::cluster::Cluster;
-use crate::computing::Threads;
+use crate::computing::{StopOnDrop, Threads};
 use crate::functions::interruptible;
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
@@ -90,15 +89,6 @@ pub(crate) async fn within<T>(
         return Err(Error::Timeout(timeout));
     }
     tokio::time::timeout(left, work).await.map_err(|_| Error::Timeout(timeout))
-}
-
-/// Tells what works for a query that nobody waits for it any more.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 /// Where plans run.

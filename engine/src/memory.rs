@@ -35,6 +35,11 @@ impl MemoryBudget {
         &self.pool
     }
 
+    /// What all reservations together may come to.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
     /// A reservation of nothing yet; `what` is what errors call it.
     pub fn begin(&self, what: impl Into<String>) -> Reserved {
         let what = what.into();

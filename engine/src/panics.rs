@@ -17,8 +17,19 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// Runs `work` to its end, be it a panic, which is logged. Gives its id.
-pub(crate) async fn guarded<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Uuid> {
+/// What the panics of Arrow say where a text or list column of a batch would take more bytes than its offsets can tell.
+const TOO_LONG: &str = "offset overflow";
+
+/// A panic that is in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panicked {
+    /// Where the log has it.
+    pub(crate) id: Uuid,
+    is_too_long: bool,
+}
+
+/// Runs `work` to its end, be it a panic, which is logged.
+pub(crate) async fn guarded<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| logged(what, panic.as_ref()))
 }
 
@@ -40,22 +51,26 @@ pub(crate) fn caught_as<T: Send + 'static, E: Send + 'static>(
 }
 
 /// Writes a panic to the log.
-pub(crate) fn logged(what: &str, panic: &(dyn Any + Send)) -> Uuid {
+pub(crate) fn logged(what: &str, panic: &(dyn Any + Send)) -> Panicked {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     written(what, &text)
 }
 
-fn written(what: &str, panic: &str) -> Uuid {
+fn written(what: &str, panic: &str) -> Panicked {
     let id = Uuid::now_v7();
     tracing::error!(%id, panic, "{what} panicked");
-    id
+    Panicked { id, is_too_long: panic.contains(TOO_LONG) }
 }
 
 /// What a user is told of a panic.
-pub(crate) fn broken_off(id: Uuid) -> Error {
+pub(crate) fn broken_off(panicked: Panicked) -> Error {
+    if panicked.is_too_long {
+        return Error::ValuesTooLong;
+    }
     Error::Internal(format!(
-        "a part of the query broke off; the log of the process that ran it says why, under id {id}"
+        "a part of the query broke off; the log of the process that ran it says why, under id {}",
+        panicked.id
     ))
 }
 
@@ -101,6 +116,15 @@ mod tests {
             "{error}"
         );
         assert!(items.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn more_bytes_than_offsets_can_tell_are_no_fault_of_ours() {
+        use datafusion::arrow::buffer::OffsetBuffer;
+
+        let work = async { OffsetBuffer::<i32>::from_lengths([1 << 30, 1 << 30]) };
+        let panicked = guarded("a test", work).await.unwrap_err();
+        assert!(matches!(broken_off(panicked), Error::ValuesTooLong));
     }
 
     #[tokio::test]

@@ -128,7 +128,10 @@ fn classify(error: &Error) -> (Code, &'static str) {
         Error::ParameterCount { .. } => (Code::InvalidArgument, "07001"),
         Error::Parameter { .. } => (Code::InvalidArgument, "22023"),
         Error::Limit { .. } => (Code::ResourceExhausted, "53400"),
-        Error::MemoryLimit { .. } | Error::MemoryTaken { .. } => (Code::ResourceExhausted, "53200"),
+        Error::MemoryLimit { .. } | Error::MemoryTaken { .. } | Error::TooMuchMemory { .. } => {
+            (Code::ResourceExhausted, "53200")
+        }
+        Error::ValuesTooLong => (Code::ResourceExhausted, "54000"),
         Error::SpillLimit { .. } => (Code::ResourceExhausted, "53200"),
         Error::SpillFailed { source, .. } => match source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Code::ResourceExhausted, "53100"),

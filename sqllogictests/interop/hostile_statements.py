@@ -49,12 +49,30 @@ STATEMENTS = [
     lambda n: f"CALL system.warm('lake.hostile.t', filter => '{' OR '.join(['a = 1'] * n)}')", lambda n: "SELECT " + "(" * n, lambda n: ";" * n,
 ]
 
+# Functions of few rows or many, whose values grow with a column or are as wide in each row.
+VALUES = [
+    lambda n: f"repeat('x', v * {n})", lambda n: f"rpad('x', v * {n}, 'é')", lambda n: f"range(0, v * {n})", lambda n: f"array_repeat(v, v * {n})", lambda n: f"array_resize([v], v * {n}, 1)",
+    lambda n: f"concat(repeat('x', {n}), v)", lambda n: f"repeat('x', {n}) || v", lambda n: f"CASE WHEN v > 3 THEN repeat('x', {n}) END", lambda n: f"concat_ws(repeat('x', {n}), v, v, v)",
+    lambda n: f"array_append(range(0, {n}), v)", lambda n: f"array_concat(range(0, {n}), [v])", lambda n: f"array_distinct(range(0, v * {n}))", lambda n: f"array_sort(range(0, v * {n}))",
+    lambda n: f"array_to_string(range(0, v), repeat('x', {n}))", lambda n: f"regexp_replace(repeat('a', v), 'a', repeat('b', {n}), 'g')", lambda n: f"replace(repeat('a', v), 'a', repeat('b', {n}))",
+    lambda n: f"upper(repeat('x', v * {n}))", lambda n: f"string_to_array(repeat('x,', v * {n}), ',')", lambda n: f"string_agg(repeat('x', {n}), ',') OVER (ORDER BY v)", lambda n: f"array_agg(range(0, {n})) OVER ()",
+]
+VALUE_FRAMES = [
+    "SELECT max(length(CAST(x AS varchar))) FROM (SELECT {} x FROM {} t(v))", "SELECT count(x) FROM (SELECT {} x FROM {} t(v))", "SELECT x FROM (SELECT {} x FROM {} t(v)) ORDER BY x LIMIT 1",
+    "SELECT count(*) FROM (SELECT DISTINCT {} x FROM {} t(v))", "SELECT count(*) FROM (SELECT {} x, unnest(range(0, v)) FROM {} t(v)) WHERE x IS NOT NULL",
+    "SELECT count(*), max(b.v) FROM (SELECT {} x FROM {} t(v)) a JOIN range(0, 5000) b(v) ON a.x IS NOT NULL",
+]
+
 
 def statement(choices):
     """A statement by these random choices. Its size is any order of magnitude."""
     n = int(math.exp(choices.uniform(math.log(5), math.log(200_000))))
-    if choices.random() < 0.35:
+    kind = choices.random()
+    if kind < 0.3:
         return choices.choice(STATEMENTS)(n)
+    if kind < 0.5:
+        rows = choices.choice(["(VALUES (1), (2))", "range(0, 100)", "range(0, 10000)", f"(SELECT unnest(range(0, {n})))"])
+        return choices.choice(VALUE_FRAMES).format(choices.choice(VALUES)(n), rows)
     expression = choices.choice(EXPRESSIONS)(n)
     frame = choices.choice(["SELECT {} FROM (SELECT 1 AS a) t", "SELECT 1 FROM (SELECT 1 AS a) t WHERE {} IS NOT NULL", "SELECT max({}) FROM (SELECT 1 AS a) t", "EXPLAIN SELECT {} FROM (VALUES (1), (2)) t(a)"])
     return frame.format(expression)

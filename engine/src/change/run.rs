@@ -6,11 +6,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::Change;
+use crate::panics::{self, Panicked};
 use crate::query::QueryContext;
-use crate::{Error, Result, panics};
+use crate::{Error, Result};
 
 /// All changes of a process.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ impl Changes {
 }
 
 /// What came of the work, once nothing is left of what was not committed.
-async fn settle<T>(change: &Arc<Change>, done: Result<Result<T>, Uuid>) -> Result<T> {
+async fn settle<T>(change: &Arc<Change>, done: Result<Result<T>, Panicked>) -> Result<T> {
     // After a panic, half of a commit may have been made.
     let is_known = !matches!(done, Err(_) | Ok(Err(Error::Catalog(polynya_catalog::Error::CommitUnknown { .. }))));
     let is_clean = matches!(done, Ok(Ok(_))) || change.unfinished().delete().await;

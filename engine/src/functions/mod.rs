@@ -12,6 +12,7 @@ mod float_extremes;
 mod formats;
 mod grouped_key;
 mod interruptible;
+mod made;
 mod map_entries;
 mod month_frames;
 mod null_if;
@@ -21,6 +22,7 @@ mod replacement;
 mod shifts;
 mod sliced;
 mod sliding;
+mod values;
 mod version;
 mod zones;
 
@@ -48,6 +50,7 @@ pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
 use sliced::Sliced;
 use sliding::Windowed;
+pub(crate) use values::{bytes as array_bytes, scalar_bytes};
 use version::Version;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
 

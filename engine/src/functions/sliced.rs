@@ -1,4 +1,5 @@
-//! Functions whose time grows faster than their arguments, computed on a few rows at a time: between them, a query that was stopped ends.
+//! Functions whose time or memory grows faster than their arguments. Slow ones are computed on a few rows at a time: between them, a
+//! query that was stopped ends. What they make is counted (see `made`).
 //!
 //! DataFusion calls a function with thousands of rows, whatever they are. Edit distances of long texts, patterns that look at each letter
 //! again for every match, and lists that are compared with lists keep a thread for minutes then. Where rows are short, nothing changes.
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat;
-use arrow::datatypes::{ArrowNativeType, DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Result, exec_err};
 use datafusion::functions::all_default_functions;
 use datafusion::functions_nested::all_default_nested_functions;
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -19,9 +20,11 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
+use super::made;
+use super::values::{bytes, list_length, text, text_length};
 use crate::{budget, computing};
 
-/// The functions.
+/// Functions that may take very long.
 const SLOW: &[&str] = &[
     "array_distinct",
     "array_except",
@@ -46,6 +49,37 @@ const SLOW: &[&str] = &[
     "strpos",
 ];
 
+/// Functions that may make far more than they are given, or copy it.
+const MAKING: &[&str] = &[
+    "array_append",
+    "array_concat",
+    "array_prepend",
+    "array_repeat",
+    "array_replace",
+    "array_replace_n",
+    "array_resize",
+    "array_reverse",
+    "array_sort",
+    "array_to_string",
+    "concat",
+    "concat_ws",
+    "decode",
+    "encode",
+    "generate_series",
+    "initcap",
+    "lower",
+    "lpad",
+    "make_array",
+    "map",
+    "overlay",
+    "range",
+    "repeat",
+    "reverse",
+    "rpad",
+    "translate",
+    "upper",
+];
+
 /// Bytes of the arguments of one call.
 const SLICE_BYTES: usize = 256 << 10;
 /// Letters of one text times those of the other, of which the edit distance is computed, or elements of two lists that are compared:
@@ -62,7 +96,7 @@ impl Sliced {
     /// All of them.
     pub(super) fn all() -> Vec<Self> {
         let all = all_default_functions().into_iter().chain(all_default_nested_functions());
-        all.filter(|function| SLOW.contains(&function.name())).map(Self).collect()
+        all.filter(|function| SLOW.contains(&function.name()) || MAKING.contains(&function.name())).map(Self).collect()
     }
 }
 
@@ -88,53 +122,12 @@ fn narrow_list<O: OffsetSizeTrait>(lists: &GenericListArray<O>, field: &FieldRef
     GenericListArray::new(Arc::clone(field), offsets, narrow(&values), lists.nulls().cloned())
 }
 
-/// The bytes that rows of an array hold.
-fn bytes(array: &dyn Array) -> usize {
-    match array.data_type() {
-        DataType::Utf8View => array.as_string_view().total_bytes_len(),
-        DataType::BinaryView => array.as_binary_view().total_bytes_len(),
-        _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
-    }
-}
-
 fn slice(args: &ScalarFunctionArgs, offset: usize, length: usize) -> ScalarFunctionArgs {
     let part = |arg: &ColumnarValue| match arg {
         ColumnarValue::Array(array) => ColumnarValue::Array(narrow(&array.slice(offset, length))),
         scalar => scalar.clone(),
     };
     ScalarFunctionArgs { args: args.args.iter().map(part).collect(), number_rows: length, ..args.clone() }
-}
-
-/// The length of a text in a row; none of what is no text.
-fn text_length(arg: &ColumnarValue, row: usize) -> Option<usize> {
-    text(arg, row).map(str::len)
-}
-
-fn text(arg: &ColumnarValue, row: usize) -> Option<&str> {
-    match arg {
-        ColumnarValue::Scalar(value) => value.try_as_str().flatten(),
-        ColumnarValue::Array(array) if array.is_null(row) => None,
-        ColumnarValue::Array(array) => match array.data_type() {
-            DataType::Utf8 => Some(array.as_string::<i32>().value(row)),
-            DataType::LargeUtf8 => Some(array.as_string::<i64>().value(row)),
-            DataType::Utf8View => Some(array.as_string_view().value(row)),
-            _ => None,
-        },
-    }
-}
-
-/// How many elements the list in a row has; none of what is no list.
-fn list_length(arg: &ColumnarValue, row: usize) -> Option<usize> {
-    let (array, row) = match arg {
-        ColumnarValue::Scalar(ScalarValue::List(list)) => (Arc::clone(list) as ArrayRef, 0),
-        ColumnarValue::Scalar(_) => return None,
-        ColumnarValue::Array(array) => (Arc::clone(array), row),
-    };
-    match array.data_type() {
-        DataType::List(_) => Some(array.as_list::<i32>().value_length(row).as_usize()),
-        DataType::LargeList(_) => Some(array.as_list::<i64>().value_length(row).as_usize()),
-        _ => None,
-    }
 }
 
 /// Refuses what one value alone would take very long for, or could not be held.
@@ -240,8 +233,17 @@ impl ScalarUDFImpl for Sliced {
         self.0.inner().documentation()
     }
 
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         check_values(self.name(), &args)?;
+        let reserved = made::reserve(self.name(), &args)?;
+        let made =
+            if SLOW.contains(&self.name()) { self.in_slices(args) } else { self.0.inner().invoke_with_args(args) };
+        reserved.hold(made?)
+    }
+}
+
+impl Sliced {
+    fn in_slices(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         for arg in &mut args.args {
             if let ColumnarValue::Array(array) = arg {
                 *array = narrow(array);
@@ -288,6 +290,7 @@ impl ScalarUDFImpl for Sliced {
 mod tests {
     use arrow::array::{Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Field, Int64Type};
+    use datafusion::common::ScalarValue;
     use datafusion::common::config::ConfigOptions;
 
     use super::*;
@@ -311,7 +314,7 @@ mod tests {
 
     #[test]
     fn every_function_is_there() {
-        assert_eq!(Sliced::all().len(), SLOW.len());
+        assert_eq!(Sliced::all().len(), SLOW.len() + MAKING.len());
     }
 
     #[test]

@@ -62,6 +62,12 @@ impl Default for CacheSettings {
 }
 
 impl CacheSettings {
+    /// What all caches may hold in memory, in bytes.
+    pub(crate) fn limits_bytes(&self) -> u64 {
+        let limits = [self.memory_bytes, self.metadata_bytes, self.prefetch_bytes];
+        limits.iter().map(ByteSize::as_u64).fold(self.decoded_limit_bytes(), u64::saturating_add)
+    }
+
     /// The limit of decoded columns in force, in bytes.
     pub fn decoded_limit_bytes(&self) -> u64 {
         self.decoded_bytes.map_or_else(|| machine_memory_bytes() / 100 * 15, |limit| limit.as_u64())

@@ -56,6 +56,7 @@ use self::null_safe_joins::{MAKE_KEYS, NullSafeJoins};
 use self::steady_leaves::{READING_FIELDS, SteadyLeaves};
 use self::within_budget::WithinBudget;
 use self::wrong_keys::WithoutWrongKeys;
+use crate::narrow_rows::NarrowRows;
 
 /// What SQL expressions are planned with before DataFusion's planners are asked.
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
@@ -132,6 +133,7 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 pub(crate) fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = guarded_filter_pushdown::guarded_rules();
     rules.push(Arc::new(read_ahead::ReadAhead));
+    rules.push(Arc::new(NarrowRows));
     rules.into_iter().map(|rule| Arc::new(WithinBudget(rule)) as _).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Carries Iceberg scans to workers whole.
+//! Carries Iceberg scans to workers whole, and beside them the one operator of ours that workers run.
 //!
 //! DataFusion's encoding of a Parquet scan keeps schemas, projections, predicates and byte ranges, but drops what a file's
 //! extensions, the column mapping and the reader are. So a scan is encoded as DataFusion's Parquet scan, with ours beside
@@ -29,6 +29,7 @@ use super::source::{IcebergSource, ScanContext};
 use crate::Error;
 use crate::cluster::TaskIo;
 use crate::io::{DataCaches, ReaderFactory};
+use crate::narrow_rows::NarrowRowsExec;
 
 /// Stores that a worker keeps open.
 const STORAGES_MAX: u64 = 256;
@@ -100,10 +101,14 @@ impl PhysicalExtensionCodec for ScanCodec {
     fn try_decode(
         &self,
         buf: &[u8],
-        _inputs: &[Arc<dyn ExecutionPlan>],
+        inputs: &[Arc<dyn ExecutionPlan>],
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // A scan has no input.
+        if let [input] = inputs {
+            return Ok(Arc::new(NarrowRowsExec::decode(buf, Arc::clone(input))?));
+        }
         let encoded = EncodedScan::decode(buf).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let node = protobuf::PhysicalPlanNode::decode(encoded.parquet.as_slice())
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
@@ -130,6 +135,9 @@ impl PhysicalExtensionCodec for ScanCodec {
         buf: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
+        if let Some(narrow) = node.downcast_ref::<NarrowRowsExec>() {
+            return narrow.encode(buf);
+        }
         let Some((config, source)) = iceberg_scan(&node) else {
             return internal_err!("{} cannot be sent to a worker", node.name());
         };

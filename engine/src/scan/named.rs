@@ -16,10 +16,10 @@ use datafusion::error::DataFusionError;
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use uuid::Uuid;
 
 use super::suspect::Suspect;
-use crate::{Error, panics};
+use crate::Error;
+use crate::panics::{self, Panicked};
 
 /// The error with the file's name, if it says that the file is not what it should be; any other as it is.
 pub(super) fn name_file(error: DataFusionError, location: &str) -> DataFusionError {
@@ -37,8 +37,9 @@ pub(super) fn name_file(error: DataFusionError, location: &str) -> DataFusionErr
 }
 
 /// A file at which a decoder panicked; the log has the panic under this id.
-pub(super) fn broke_off(id: Uuid, location: &str) -> DataFusionError {
-    let reason = format!("decoding it broke off; the log of the process that read it says why, under id {id}");
+pub(super) fn broke_off(panicked: Panicked, location: &str) -> DataFusionError {
+    let reason =
+        format!("decoding it broke off; the log of the process that read it says why, under id {}", panicked.id);
     Error::DamagedFile { location: location.to_owned(), reason }.into()
 }
 
@@ -46,7 +47,7 @@ pub(super) fn broke_off(id: Uuid, location: &str) -> DataFusionError {
 pub(super) async fn decoding<T>(location: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
     match panics::guarded(DECODER, step).await {
         Ok(done) => done.map_err(|error| name_file(error, location)),
-        Err(id) => Err(broke_off(id, location)),
+        Err(panicked) => Err(broke_off(panicked, location)),
     }
 }
 

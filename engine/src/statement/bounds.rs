@@ -60,12 +60,20 @@ pub(crate) fn check_type_text(text: &str) -> Result<()> {
 /// Checks what comes without SQL, as the columns of an upload do, by what SQL may name and declare.
 ///
 /// # Errors
-/// If a name is longer than [`NAME_BYTES_MAX`], or a type deeper than [`TYPE_DEPTH_MAX`].
+/// If a name is longer than [`NAME_BYTES_MAX`], a type deeper than [`TYPE_DEPTH_MAX`], or a struct without fields.
 pub(crate) fn check_fields(fields: &Fields) -> Result<()> {
     // The deepest of them, level by level: they may be deeper than a recursion could go.
     let mut level: Vec<&FieldRef> = fields.iter().collect();
     for _ in 0..=TYPE_DEPTH_MAX {
-        level.iter().try_for_each(|field| check_name(field.name()))?;
+        for field in &level {
+            check_name(field.name())?;
+            if matches!(field.data_type(), DataType::Struct(fields) if fields.is_empty()) {
+                return Err(Error::Invalid(format!(
+                    "column {:?} is a struct without fields, which Iceberg tables and Parquet files cannot hold",
+                    field.name()
+                )));
+            }
+        }
         level = level
             .iter()
             .flat_map(|field| match field.data_type() {

@@ -22,6 +22,8 @@ enum Told {
     // ---- Ours.
     DamagedFile { location: String, reason: String },
     MemoryLimit { limit_bytes: u64, message: String },
+    TooMuchMemory { limit_bytes: u64 },
+    ValuesTooLong,
     SpillLimit { limit_bytes: u64, folder: String },
     SpillFailed { folder: String, is_full: bool, source: String },
     Unsupported { what: String, feature: String },
@@ -141,6 +143,8 @@ fn of_ours(error: &Error) -> Told {
         Error::MemoryLimit { limit_bytes, message } => {
             Told::MemoryLimit { limit_bytes: *limit_bytes, message: message.clone() }
         }
+        Error::TooMuchMemory { limit_bytes } => Told::TooMuchMemory { limit_bytes: *limit_bytes },
+        Error::ValuesTooLong => Told::ValuesTooLong,
         Error::SpillLimit { limit_bytes, folder } => {
             Told::SpillLimit { limit_bytes: *limit_bytes, folder: folder.clone() }
         }
@@ -225,6 +229,8 @@ impl From<Told> for DataFusionError {
         let ours = match told {
             Told::DamagedFile { location, reason } => Error::DamagedFile { location, reason },
             Told::MemoryLimit { limit_bytes, message } => Error::MemoryLimit { limit_bytes, message },
+            Told::TooMuchMemory { limit_bytes } => Error::TooMuchMemory { limit_bytes },
+            Told::ValuesTooLong => Error::ValuesTooLong,
             Told::SpillLimit { limit_bytes, folder } => Error::SpillLimit { limit_bytes, folder },
             Told::SpillFailed { folder, is_full, source } => {
                 let kind = if is_full { ErrorKind::StorageFull } else { ErrorKind::Other };

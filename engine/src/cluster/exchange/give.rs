@@ -29,7 +29,7 @@ use tower::Service;
 
 use super::super::tasks::{TaskNumber, Tasks};
 use super::messages::{End, SERVICE, TAKE, TakeCall, end_frame};
-use crate::computing::{Computing, QueryThreads};
+use crate::computing::{Computing, QueryThreads, StopOnDrop};
 use crate::{Error, panics};
 
 /// Frames that are made before they are asked for, beside those that are on their way.
@@ -126,6 +126,9 @@ fn give(
     let (sender, frames) = mpsc::channel::<Made>(FRAMES_AHEAD);
     let threads = threads.take(call.query());
     let computing = threads.handle().clone();
+    // Told before anything is computed: an earlier task of the query may have ended on these threads.
+    let stop = StopOnDrop::default();
+    threads.stops_with(&stop.0);
     let making = AbortOnDropHandle::new(computing.spawn(async move {
         let executed = panics::guarded(TASK, execute(&worker, call)).await;
         let executed = executed.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
@@ -141,16 +144,16 @@ fn give(
                 sent = async { send(executed?, &sender).await } => sent,
             }
         };
-        let made = panics::guarded(TASK, made).await;
-        let end: End = made.unwrap_or_else(|id| Err(panics::broken_off(id).into()));
+        let made = threads.within_memory(panics::guarded(TASK, made)).await;
+        let end: End = made.and_then(|made| made.unwrap_or_else(|id| Err(panics::broken_off(id).into())));
         // Who does not take it has gone.
         let _ = sender.send((end_frame(&end), None)).await;
         // A call that ends before its other side has closed is reset.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed(&mut wanted)).await;
     }));
-    futures::stream::unfold((frames, making), |(mut frames, making)| async move {
+    futures::stream::unfold((frames, making, stop), |(mut frames, making, stop)| async move {
         let (frame, _memory) = frames.recv().await?;
-        Some((Ok(frame), (frames, making)))
+        Some((Ok(frame), (frames, making, stop)))
     })
     .boxed()
 }

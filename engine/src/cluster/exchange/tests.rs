@@ -45,6 +45,8 @@ use super::messages::{SERVICE, TakeCall};
 use super::*;
 use crate::Error;
 use crate::cluster::Secret;
+use crate::computing::Computing;
+use crate::memory::MemoryBudget;
 
 const ROWS: usize = 100;
 
@@ -177,8 +179,9 @@ async fn worker(task: &Arc<Task>) -> (Served, TaskKey) {
     let worker = Worker::from_session_builder(|context: WorkerQueryContext| async move {
         Ok::<_, DataFusionError>(context.builder.with_distributed_worker_plan_rewrite_handler(catch_panics).build())
     });
+    let computing = Arc::new(Computing::new(&MemoryBudget::new(1 << 30)));
     let served = served(Computed::new(
-        ExchangeService::new(worker.clone(), 1 << 20, &Arc::default(), &Arc::default()),
+        ExchangeService::new(worker.clone(), 1 << 20, &computing, &Arc::default()),
         &Handle::current(),
     ))
     .await;
