@@ -23,6 +23,7 @@ use crate::admission::{Admission, Slots};
 use crate::cluster::Cluster;
 use crate::computing::{StopOnDrop, Threads};
 use crate::functions::interruptible;
+use crate::narrow_rows::narrow_beside_wide_rows;
 use crate::options::{Execution, PolynyaOptions};
 use crate::plan::Planned;
 use crate::query::QueryContext;
@@ -239,7 +240,8 @@ impl Place {
         query.begins(bytes_to_read(&physical));
         let task = Arc::new(TaskContext::from(state));
         let options = Arc::clone(task.session_config().options());
-        Ok(self.threads.run(interruptible(physical, query.stopped(), &options)?, task))
+        let physical = narrow_beside_wide_rows(interruptible(physical, query.stopped(), &options)?)?;
+        Ok(self.threads.run(physical, task))
     }
 }
 

@@ -21,16 +21,18 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use datafusion_distributed::{BroadcastExec, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse};
 
+use crate::narrow_rows::narrow_beside_wide_rows;
 use crate::panics;
 
 /// What a worker does to a plan that it was brought. A broadcast is there already, or comes to be above all of it.
 pub(super) fn catch_panics(event: WorkerPlanRewriteEvent<'_>) -> Result<WorkerPlanRewriteEventResponse> {
     let caught = |plan: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> { Arc::new(Caught(Arc::clone(plan))) };
-    let plan = match event.plan.downcast_ref::<BroadcastExec>() {
+    let narrowed = narrow_beside_wide_rows(event.plan)?;
+    let plan = match narrowed.downcast_ref::<BroadcastExec>() {
         Some(broadcast) => Arc::new(BroadcastExec::new(caught(broadcast.input()), broadcast.consumer_task_count())),
         // It tells of panics, and must be found at the top.
-        None if event.plan.is::<RepartitionExec>() => event.plan,
-        None => caught(&event.plan),
+        None if narrowed.is::<RepartitionExec>() => narrowed,
+        None => caught(&narrowed),
     };
     Ok(WorkerPlanRewriteEventResponse::new(plan))
 }

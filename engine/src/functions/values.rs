@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{ArrowNativeType, DataType};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
@@ -13,6 +14,38 @@ pub(crate) fn bytes(array: &dyn Array) -> usize {
         DataType::Utf8View => array.as_string_view().total_bytes_len(),
         DataType::BinaryView => array.as_binary_view().total_bytes_len(),
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
+    }
+}
+
+/// The bytes of the widest row of a batch, or more: the longest values of its columns.
+pub(crate) fn longest_row_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(longest).sum()
+}
+
+/// The bytes of the longest value.
+fn longest(array: &ArrayRef) -> usize {
+    fn of_offsets<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> usize {
+        offsets.lengths().max().unwrap_or(0)
+    }
+    fn of_list<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> usize {
+        of_offsets(list.offsets()).saturating_mul(longest(list.values()))
+    }
+    match array.data_type() {
+        DataType::Utf8 => of_offsets(array.as_string::<i32>().offsets()),
+        DataType::LargeUtf8 => of_offsets(array.as_string::<i64>().offsets()),
+        DataType::Binary => of_offsets(array.as_binary::<i32>().offsets()),
+        DataType::LargeBinary => of_offsets(array.as_binary::<i64>().offsets()),
+        // Views begin with the length.
+        DataType::Utf8View => array.as_string_view().lengths().max().unwrap_or(0) as usize,
+        DataType::BinaryView => array.as_binary_view().lengths().max().unwrap_or(0) as usize,
+        DataType::List(_) => of_list(array.as_list::<i32>()),
+        DataType::LargeList(_) => of_list(array.as_list::<i64>()),
+        DataType::Struct(_) => array.as_struct().columns().iter().map(longest).sum(),
+        DataType::Map(..) => {
+            let map = array.as_map();
+            of_offsets(map.offsets()).saturating_mul(map.entries().columns().iter().map(longest).sum())
+        }
+        other => other.primitive_width().unwrap_or_else(|| bytes(array).div_ceil(array.len().max(1))),
     }
 }
 
@@ -72,5 +105,29 @@ pub(super) fn list_length(arg: &ColumnarValue, row: usize) -> Option<usize> {
         DataType::List(_) => Some(array.as_list::<i32>().value_length(row).as_usize()),
         DataType::LargeList(_) => Some(array.as_list::<i64>().value_length(row).as_usize()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Int64Array, ListArray, StringArray, StringViewArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_row_has_the_longest_value_of_each_column() {
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1); 3]), None]);
+        let columns: [(&str, ArrayRef); 5] = [
+            ("number", Arc::new(Int64Array::from(vec![1, 2]))),
+            ("text", Arc::new(StringArray::from(vec!["abcde", "x"]))),
+            ("view", Arc::new(StringViewArray::from(vec!["", "a text of more than twelve letters"]))),
+            ("list", Arc::new(lists)),
+            ("flag", Arc::new(BooleanArray::from(vec![true, false]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let flag = longest(batch.column(4));
+        assert_eq!(longest_row_bytes(&batch) - flag, 8 + 5 + 34 + 24);
+        assert!(longest_row_bytes(&batch.slice(0, 1)) - flag <= 8 + 5 + 24);
     }
 }

@@ -10,9 +10,11 @@
 //!                                         DataSourceExec
 //! ```
 
+mod beside;
 mod cuts;
 mod operator;
 mod rule;
 
+pub(crate) use beside::narrow_beside_wide_rows;
 pub(crate) use operator::NarrowRowsExec;
 pub(crate) use rule::NarrowRows;
