@@ -16,7 +16,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
-use super::values::{bytes, list_length, row_bytes, text, text_length};
+use super::values::{bytes, is_long, list_length, row_bytes, text, text_length};
 use crate::{budget, computing};
 
 /// Results of fewer bytes are not counted: batches have as many anyway.
@@ -94,12 +94,6 @@ fn hold(data: ArrayData, memory: &Arc<MemoryReservation>) -> Result<ArrayData> {
     let buffers = buffers.collect();
     let children = data.child_data().iter().map(|child| hold(child.clone(), memory)).collect::<Result<_>>()?;
     Ok(data.into_builder().buffers(buffers).child_data(children).build()?)
-}
-
-/// Whether values of a type may be of any length.
-fn is_long(data_type: &DataType) -> bool {
-    !(data_type.is_primitive()
-        || matches!(data_type, DataType::Boolean | DataType::Null | DataType::FixedSizeBinary(_)))
 }
 
 /// What a call makes, in bytes: no less than it will, and not much more.

@@ -50,7 +50,7 @@ pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
 use sliced::Sliced;
 use sliding::Windowed;
-pub(crate) use values::{bytes as array_bytes, longest_row_bytes, scalar_bytes};
+pub(crate) use values::{bytes as array_bytes, is_long, longest_row_bytes, scalar_bytes};
 use version::Version;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
 

@@ -17,6 +17,12 @@ pub(crate) fn bytes(array: &dyn Array) -> usize {
     }
 }
 
+/// Whether values of a type may be of any length.
+pub(crate) fn is_long(data_type: &DataType) -> bool {
+    !(data_type.is_primitive()
+        || matches!(data_type, DataType::Boolean | DataType::Null | DataType::FixedSizeBinary(_)))
+}
+
 /// The bytes of the widest row of a batch, or more: the longest values of its columns.
 pub(crate) fn longest_row_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(longest).sum()

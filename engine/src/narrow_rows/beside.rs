@@ -1,7 +1,8 @@
-//! Joins one of whose rows is very wide, such as the one of `(SELECT array_agg(x) FROM t)`: it is written out for each row of the other side.
+//! Values that are written out beside each row, and whose length shows only when the plan runs: those of subqueries, such as
+//! `(SELECT string_agg(x, ',') FROM t)`, and the rows of the first side of a join.
 //!
-//! How wide rows are shows only when they are there. The first side of a join is whole before the second is read, so whoever gives the first
-//! notes its widest row, and whoever gives the second gives as many rows at a time as may stand beside it.
+//! The first side of a join is whole before the second is read, so whoever gives the first notes its widest row, and whoever gives the second
+//! gives as many rows at a time as may stand beside it. The value of a subquery is there before the first row is asked for.
 //!
 //! ```text
 //! HashJoinExec          HashJoinExec
@@ -10,15 +11,19 @@
 //! ```
 //! The plan keeps its shape, by which workers tell its counts.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::Schema;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, ReplaceChildrenOptions, replace_children_if_necessary,
 };
@@ -29,11 +34,17 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::{StreamExt, TryStreamExt};
 
 use super::cuts::Cuts;
-use crate::functions::longest_row_bytes;
+use crate::functions::{array_bytes, is_long, longest_row_bytes, scalar_bytes};
 
-/// The plan with joins that write out few rows at a time beside wide ones. To be called where the plan runs, before it does.
+/// The plan with operators that write out few rows at a time beside wide ones. To be called where the plan runs, before it does.
 pub(crate) fn narrow_beside_wide_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let narrowed = plan.transform_up(|plan| {
+        let values = wide_values(plan.as_ref())?;
+        if !values.is_empty() {
+            let cut = |child: &Arc<dyn ExecutionPlan>| Beside::new(child, Role::BesideValues(values.clone()));
+            let children = plan.children().into_iter().map(cut).collect();
+            return Ok(Transformed::yes(replace_children_if_necessary(plan, children)?));
+        }
         let reads_first_side_whole =
             plan.is::<HashJoinExec>() || plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>();
         let [first, second] = plan.children()[..] else { return Ok(Transformed::no(plan)) };
@@ -41,23 +52,40 @@ pub(crate) fn narrow_beside_wide_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Ar
             return Ok(Transformed::no(plan));
         }
         let widest = Arc::new(AtomicUsize::new(0));
-        let sides = [(first, Role::Notes), (second, Role::Cuts)].map(|(inner, role)| {
-            let side = Beside { inner: Arc::clone(inner), role, widest: Arc::clone(&widest) };
-            Arc::new(side) as Arc<dyn ExecutionPlan>
-        });
-        Ok(Transformed::yes(replace_children_if_necessary(plan, sides.into())?))
+        let sides =
+            vec![Beside::new(first, Role::Notes(Arc::clone(&widest))), Beside::new(second, Role::BesideRows(widest))];
+        Ok(Transformed::yes(replace_children_if_necessary(plan, sides)?))
     })?;
     Ok(narrowed.data)
 }
 
-fn may_be_wide(schema: &Schema) -> bool {
-    schema.fields().iter().any(|field| !field.data_type().is_primitive() && field.data_type() != &DataType::Boolean)
+/// The values of subqueries that an operator writes out for each row.
+fn wide_values(plan: &dyn ExecutionPlan) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    let mut values = Vec::new();
+    plan.apply_expressions(&mut |expr| {
+        expr.apply(|part| {
+            if part.is::<ScalarSubqueryExpr>() && is_long(part.return_field(&Schema::empty())?.data_type()) {
+                values.push(Arc::clone(part));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(values)
 }
 
-#[derive(Clone, Copy, Debug)]
+fn may_be_wide(schema: &Schema) -> bool {
+    schema.fields().iter().any(|field| is_long(field.data_type()))
+}
+
+/// What decides how its batches are cut.
+#[derive(Clone, Debug)]
 enum Role {
-    Notes,
-    Cuts,
+    /// They are not: what is noted here is the widest row, in bytes.
+    Notes(Arc<AtomicUsize>),
+    /// The widest row of another side.
+    BesideRows(Arc<AtomicUsize>),
+    /// Values that are the same in every row.
+    BesideValues(Vec<Arc<dyn PhysicalExpr>>),
 }
 
 /// Another operator, and the same in all but where its batches are cut.
@@ -65,8 +93,12 @@ enum Role {
 struct Beside {
     inner: Arc<dyn ExecutionPlan>,
     role: Role,
-    /// Bytes of the widest row of the first side so far.
-    widest: Arc<AtomicUsize>,
+}
+
+impl Beside {
+    fn new(inner: &Arc<dyn ExecutionPlan>, role: Role) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { inner: Arc::clone(inner), role })
+    }
 }
 
 impl DisplayAs for Beside {
@@ -105,34 +137,58 @@ impl ExecutionPlan for Beside {
         options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = Arc::clone(&self.inner).replace_children(children, options)?;
-        Ok(Arc::new(Self { inner, role: self.role, widest: Arc::clone(&self.widest) }))
+        Ok(Self::new(&inner, self.role.clone()))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
+    /// Of the operator itself: a recursive query runs its joins again and again, each time without what they kept.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Self::new(&Arc::clone(&self.inner).reset_state()?, self.role.clone()))
+    }
+
+    fn with_new_state(&self, state: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn ExecutionPlan>> {
+        self.inner.with_new_state(state).map(|inner| Self::new(&inner, self.role.clone()))
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batches = self.inner.execute(partition, context)?;
-        let (schema, widest) = (batches.schema(), Arc::clone(&self.widest));
-        Ok(match self.role {
-            Role::Notes => {
+        let schema = batches.schema();
+        Ok(match self.role.clone() {
+            Role::Notes(widest) => {
                 let noted = batches.inspect_ok(move |batch| {
                     widest.fetch_max(longest_row_bytes(batch), Relaxed);
                 });
                 Box::pin(RecordBatchStreamAdapter::new(schema, noted))
             }
-            Role::Cuts => {
-                let parts = batches.map(move |batch| -> Result<_> {
-                    let parts = Cuts::of_constants(widest.load(Relaxed)).apply(batch?)?;
-                    Ok(futures::stream::iter(parts).map(Ok))
+            Role::BesideRows(widest) => cut(batches, move |_| Ok(widest.load(Relaxed))),
+            Role::BesideValues(values) => cut(batches, move |batch| {
+                let lengths = values.iter().map(|value| match value.evaluate(batch)? {
+                    ColumnarValue::Scalar(value) => Ok(scalar_bytes(&value)),
+                    ColumnarValue::Array(values) => Ok(array_bytes(&values).div_ceil(values.len().max(1))),
                 });
-                Box::pin(RecordBatchStreamAdapter::new(schema, parts.try_flatten()))
-            }
+                lengths.sum()
+            }),
         })
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
         self.inner.metrics()
     }
+}
+
+/// The batches in parts, beside each of whose rows so many bytes are written.
+fn cut(
+    batches: SendableRecordBatchStream,
+    beside: impl Fn(&RecordBatch) -> Result<usize> + Send + 'static,
+) -> SendableRecordBatchStream {
+    let schema = batches.schema();
+    let parts = batches.map(move |batch| -> Result<_> {
+        let batch = batch?;
+        let parts = Cuts::of_constants(beside(&batch)?).apply(batch)?;
+        Ok(futures::stream::iter(parts).map(Ok))
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, parts.try_flatten()))
 }
