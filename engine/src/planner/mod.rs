@@ -33,6 +33,7 @@ mod three_valued_in;
 mod values_of_one_type;
 pub(crate) mod wide_select;
 mod wider_type_wins;
+mod windows_in_order;
 mod within_budget;
 mod wrong_keys;
 
@@ -87,6 +88,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(session_zone::SessionZone));
     // These need operands of one type.
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
+    rules.push(Arc::new(windows_in_order::WindowsInOrder));
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
