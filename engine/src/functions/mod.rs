@@ -15,6 +15,7 @@ mod in_one_order;
 mod interruptible;
 mod map_entries;
 mod month_frames;
+mod nested_order;
 mod null_if;
 mod or_null;
 mod pairs;
@@ -43,6 +44,8 @@ pub(crate) use in_one_order::InOneOrder;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
 pub(crate) use month_frames::{MonthFrames, reaches_over_months};
+use nested_order::Extreme;
+pub(crate) use nested_order::NestedComparison;
 use null_if::NullIf;
 pub(crate) use or_null::OrNull;
 use pairs::PairAggregate;
@@ -70,9 +73,11 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
+    let bounded = bounded.chain(Extreme::both().map(ScalarUDF::new_from_impl));
     let sliced = Sliced::all().into_iter().map(ScalarUDF::new_from_impl);
     let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new);
     let operators = Operation::ALL.into_iter().map(CheckedArithmetic::function);
+    let operators = operators.chain(NestedComparison::OPERATORS.map(NestedComparison::function));
     operators.chain(Form::ALL.map(Canonical::function)).chain(ours).collect()
 }
 

@@ -16,6 +16,7 @@ mod keep_above_aggregates;
 mod keyless_relations;
 mod limit_repetition;
 mod map_values;
+mod nested_comparisons;
 mod null_safe_joins;
 mod nulls_in_lists;
 mod one_zero;
@@ -91,6 +92,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(windows_in_order::WindowsInOrder));
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(nested_comparisons::NestedComparisons));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(distinct_on_keys::DistinctOnKeys));
     rules.push(Arc::new(nulls_in_lists::NullsInLists));
