@@ -23,6 +23,7 @@ mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
 mod postgres_patterns;
+mod quantified_lists;
 mod read_ahead;
 mod recursive_fields;
 mod refuse_nested_extremes;
@@ -93,6 +94,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
     rules.push(Arc::new(nested_comparisons::NestedComparisons));
+    rules.push(Arc::new(quantified_lists::QuantifiedLists));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(distinct_on_keys::DistinctOnKeys));
     rules.push(Arc::new(nulls_in_lists::NullsInLists));
