@@ -34,6 +34,7 @@ mod steady_leaves;
 mod three_valued_in;
 mod values_of_one_type;
 pub(crate) mod wide_select;
+mod wider_nested;
 mod wider_type_wins;
 mod windows_in_order;
 mod within_budget;
