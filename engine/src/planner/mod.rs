@@ -31,6 +31,7 @@ mod session_zone;
 mod settle_frames;
 mod settle_in_lists;
 mod steady_leaves;
+mod subqueries_of_nothing;
 mod three_valued_in;
 mod values_of_one_type;
 pub(crate) mod wide_select;
@@ -58,6 +59,7 @@ use self::distinct_projections::DistinctProjections;
 use self::keep_above_aggregates::KeepAboveAggregates;
 use self::null_safe_joins::{MAKE_KEYS, NullSafeJoins};
 use self::steady_leaves::{READING_FIELDS, SteadyLeaves};
+use self::subqueries_of_nothing::{MAKES_JOINS, SubqueriesOfNothing};
 use self::within_budget::WithinBudget;
 use self::wrong_keys::WithoutWrongKeys;
 
@@ -129,6 +131,8 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(SteadyLeaves(Arc::clone(rule)));
         }
     }
+    let makes_joins = rules.iter().position(|rule| rule.name() == MAKES_JOINS);
+    rules.insert(makes_joins.unwrap_or_default(), Arc::new(SubqueriesOfNothing));
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZero));
     rules.push(Arc::new(recursive_fields::RecursiveFields));

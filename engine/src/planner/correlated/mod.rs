@@ -16,6 +16,7 @@ mod references;
 mod spread;
 mod spread_aggregate;
 mod spread_rows;
+mod subquery_keys;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ impl AnalyzerRule for Correlated {
         let names = Names::new();
         let plan = plan.transform_up_with_subqueries(|plan| match plan {
             LogicalPlan::Join(join) => with_lateral(join)?.map_data(|join| Ok(LogicalPlan::Join(join))),
+            LogicalPlan::Aggregate(aggregate) => subquery_keys::as_columns(aggregate, &names),
             plan => Ok(Transformed::no(plan)),
         })?;
         let plan = plan.data;
