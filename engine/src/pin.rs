@@ -46,6 +46,7 @@ impl PinnedTable {
         let schema = Arc::clone(table.metadata.current_schema());
         let arrow_schema = types::arrow_schema(&schema)
             .map_err(|error| crate::Error::unsupported(format!("table {name}"), error.to_string()))?;
+        let arrow_schema = types::without_ids_below(&arrow_schema);
         let mapping = Arc::new(ColumnMapping::of_table(&name.to_string(), &table.metadata, &schema)?);
         let snapshot = table.metadata.current_snapshot().cloned();
         let storage = table.storage.metered(Arc::clone(query.meter()));
@@ -72,7 +73,7 @@ impl PinnedTable {
         self.mapping.schema()
     }
 
-    /// The same in Arrow, with field ids.
+    /// The same in Arrow, with the field ids of its columns.
     pub(crate) fn arrow_schema(&self) -> &SchemaRef {
         &self.arrow_schema
     }

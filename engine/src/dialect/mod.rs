@@ -6,6 +6,7 @@
 //! * a number with an exponent is a double, while `1.50` is a decimal and exact (setting `sql_parser.parse_float_as_decimal`);
 //! * `= ANY (SELECT …)` is `IN`, `<> ALL (SELECT …)` is `NOT IN`; other such comparisons are refused, because DataFusion 55
 //!   answers them wrongly;
+//! * `x < ANY (list)` and the like are functions (`functions/quantified.rs`);
 //! * an operator after `IS DISTINCT FROM x` is refused without parentheses, because the parser takes it into `x`;
 //! * `INTERSECT ALL`, `EXCEPT ALL`, `FULL` and `RIGHT JOIN … USING`, and windows that build on others are refused for the same
 //!   reason;
@@ -35,6 +36,7 @@ mod volatile_ctes;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use datafusion::logical_expr::Operator;
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
@@ -45,6 +47,7 @@ use datafusion::sql::sqlparser::ast::{
 pub(crate) use function_names::call_by_name;
 pub(crate) use volatile_ctes::mark_volatile_ctes;
 
+use crate::functions::{Quantified, Quantifier};
 use crate::{Error, Result};
 
 /// Rewrites a query to what DataFusion plans as it is meant.
@@ -110,6 +113,16 @@ impl VisitorMut for Translator {
         }
         match expr {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if is_subquery(right) => return quantified(expr),
+            Expr::AnyOp { left, compare_op, right, .. } => {
+                if let Some(name) = quantified_name(compare_op, Quantifier::Any) {
+                    *expr = call(name, vec![left.as_ref().clone(), right.as_ref().clone()]);
+                }
+            }
+            Expr::AllOp { left, compare_op, right } => {
+                if let Some(name) = quantified_name(compare_op, Quantifier::All) {
+                    *expr = call(name, vec![left.as_ref().clone(), right.as_ref().clone()]);
+                }
+            }
             Expr::SimilarTo { .. } => return done(similar_to::as_regular_expression(expr)),
             Expr::Value(value) => {
                 if let Value::Number(digits, _) = &value.value
@@ -224,6 +237,20 @@ fn quantified(expr: &mut Expr) -> ControlFlow<Error> {
     let Expr::Subquery(subquery) = right else { return ControlFlow::Continue(()) };
     *expr = Expr::InSubquery { expr: left.clone(), subquery: subquery.clone(), negated };
     ControlFlow::Continue(())
+}
+
+/// The function of a comparison with ANY or ALL of a list.
+fn quantified_name(op: &BinaryOperator, quantifier: Quantifier) -> Option<&'static str> {
+    let op = match op {
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        _ => return None,
+    };
+    Quantified::name_of(op, quantifier)
 }
 
 fn in_microseconds(data_type: &mut DataType) {

@@ -36,7 +36,7 @@ impl AnalyzerRule for DistinctOnKeys {
 }
 
 /// Each key once, and whether one was there twice.
-fn without_repetition(mut distinct: DistinctOn) -> (DistinctOn, bool) {
+pub(super) fn without_repetition(mut distinct: DistinctOn) -> (DistinctOn, bool) {
     let count = |distinct: &DistinctOn| distinct.on_expr.len() + distinct.sort_expr.as_ref().map_or(0, Vec::len);
     let before = count(&distinct);
     let mut seen = HashSet::new();

@@ -16,12 +16,14 @@ mod keep_above_aggregates;
 mod keyless_relations;
 mod limit_repetition;
 mod map_values;
+mod nested_comparisons;
 mod null_safe_joins;
 mod nulls_in_lists;
 mod one_zero;
 mod pair_zeros;
 mod plan_date_intervals;
 mod postgres_patterns;
+mod quantified_lists;
 mod read_ahead;
 mod recursive_fields;
 mod refuse_nested_extremes;
@@ -29,10 +31,13 @@ mod session_zone;
 mod settle_frames;
 mod settle_in_lists;
 mod steady_leaves;
+mod subqueries_of_nothing;
 mod three_valued_in;
 mod values_of_one_type;
 pub(crate) mod wide_select;
+mod wider_nested;
 mod wider_type_wins;
+mod windows_in_order;
 mod within_budget;
 mod wrong_keys;
 
@@ -54,6 +59,7 @@ use self::distinct_projections::DistinctProjections;
 use self::keep_above_aggregates::KeepAboveAggregates;
 use self::null_safe_joins::{MAKE_KEYS, NullSafeJoins};
 use self::steady_leaves::{READING_FIELDS, SteadyLeaves};
+use self::subqueries_of_nothing::{MAKES_JOINS, SubqueriesOfNothing};
 use self::within_budget::WithinBudget;
 use self::wrong_keys::WithoutWrongKeys;
 use crate::narrow_rows::NarrowRows;
@@ -88,8 +94,11 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(session_zone::SessionZone));
     // These need operands of one type.
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
+    rules.push(Arc::new(windows_in_order::WindowsInOrder));
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(nested_comparisons::NestedComparisons));
+    rules.push(Arc::new(quantified_lists::QuantifiedLists));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(distinct_on_keys::DistinctOnKeys));
     rules.push(Arc::new(nulls_in_lists::NullsInLists));
@@ -123,6 +132,8 @@ pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             *rule = Arc::new(SteadyLeaves(Arc::clone(rule)));
         }
     }
+    let makes_joins = rules.iter().position(|rule| rule.name() == MAKES_JOINS);
+    rules.insert(makes_joins.unwrap_or_default(), Arc::new(SubqueriesOfNothing));
     rules.push(Arc::new(pair_zeros::PairZeros));
     rules.push(Arc::new(one_zero::OneZero));
     rules.push(Arc::new(recursive_fields::RecursiveFields));

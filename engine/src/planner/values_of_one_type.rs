@@ -2,7 +2,7 @@
 //!
 //! In: a logical plan, where DataFusion has made `(1e-20), (0.5)` a column of decimal(30, 15), in which the first is zero, and a date and a
 //! timestamp one of nanoseconds, which end in 2262. Out: the same plan with floating-point numbers, and with timestamps of the given
-//! precision, and with the schemas that follow from that.
+//! precision, and with the schemas that follow from that; also within lists, structs and maps.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Values, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
-use super::wider_type_wins::winner;
+use super::wider_nested::mended;
+use super::wider_type_wins::widen_within;
 
 /// The pass.
 #[derive(Debug)]
@@ -45,15 +46,23 @@ impl AnalyzerRule for ValuesOfOneType {
 fn widened(values: Values) -> Result<Transformed<Values>> {
     let empty = DFSchema::empty();
     let winner_of = |(place, column): (usize, &DataType)| {
-        if !column.is_decimal() && !matches!(column, DataType::Timestamp(..)) {
+        if !column.is_decimal() && !matches!(column, DataType::Timestamp(..)) && !column.is_nested() {
             return None;
         }
         let types: Vec<DataType> = values
             .values
             .iter()
-            .filter_map(|row| meant(row.get(place)?, column).get_type(&empty).ok().filter(|ty| !ty.is_null()))
+            .filter_map(|row| {
+                let value = meant(row.get(place)?, column);
+                // What is within a list has not met its likes yet.
+                let data_type = match column.is_nested() {
+                    true => widen_within(value.clone(), &empty).ok()?.data.get_type(&empty),
+                    false => value.get_type(&empty),
+                };
+                data_type.ok().filter(|ty| !ty.is_null())
+            })
             .collect();
-        winner(&types.iter().collect::<Vec<_>>()).filter(|winner| winner != column)
+        mended(column, &types.iter().collect::<Vec<_>>())
     };
     let types = values.schema.fields().iter().map(|field| field.data_type());
     let winners: Vec<Option<DataType>> = types.enumerate().map(winner_of).collect();

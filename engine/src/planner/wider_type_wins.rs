@@ -1,5 +1,5 @@
 //! Where a decimal meets a floating-point number, both become floating-point; where a date or a text meets a timestamp, both become
-//! timestamps of that precision, with a time zone if one has it.
+//! timestamps of that precision, with a time zone if one has it; also as elements of lists and fields of structs (`wider_nested.rs`).
 //!
 //! In: a logical plan before DataFusion's type coercion. Out: the same plan with casts on the decimal, date and text sides. DataFusion
 //! would cast doubles to decimal(30, 15): then `d > 0.5` fails where `d` holds 1e300 or NaN, and finds nothing where it holds
@@ -11,13 +11,39 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ExprSchema, Result};
-use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, InList, ScalarFunction};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, InList, InSubquery, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, Union, cast};
+
+use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use super::map_named;
-use datafusion::optimizer::analyzer::AnalyzerRule;
+use super::wider_nested::{element, widened};
+use crate::functions::Quantified;
+
+/// Functions whose arguments are values of their own, or are given types by others.
+const APART: [&str; 4] = ["map", "named_struct", "row", "struct"];
+
+/// Functions that take lists of one type.
+const OF_LISTS: [&str; 7] =
+    ["array_concat", "array_except", "array_has_all", "array_has_any", "array_intersect", "array_union", "make_array"];
+
+/// Functions of a list and of values that are elements of such a list: where these are among the arguments.
+const OF_ELEMENTS: [(&str, usize, &[usize]); 12] = [
+    ("array_append", 0, &[1]),
+    ("array_has", 0, &[1]),
+    ("array_position", 0, &[1]),
+    ("array_positions", 0, &[1]),
+    ("array_prepend", 1, &[0]),
+    ("array_remove", 0, &[1]),
+    ("array_remove_all", 0, &[1]),
+    ("array_remove_n", 0, &[1]),
+    ("array_replace", 0, &[1, 2]),
+    ("array_replace_all", 0, &[1, 2]),
+    ("array_replace_n", 0, &[1, 2]),
+    ("array_resize", 0, &[2]),
+];
 
 /// The pass.
 #[derive(Debug)]
@@ -39,13 +65,46 @@ fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         other => other,
     };
     let schema = merge_schema(&plan.inputs());
-    let rewritten = map_named(plan, |expr| expr.transform_up(|expr| Ok(rewrite_expr(expr, &schema))))?;
+    let rewritten = map_named(plan, |expr| widen_within(expr, &schema))?;
+    let rewritten = rewritten.transform_data(|plan| {
+        Ok(match plan {
+            LogicalPlan::Join(mut join) => {
+                let changed = widen_keys(&mut join);
+                Transformed::new_transformed(LogicalPlan::Join(join), changed)
+            }
+            other => Transformed::no(other),
+        })
+    })?;
     if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
 }
 
+/// Casts within an expression over these columns.
+pub(super) fn widen_within(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_up(|expr| rewrite_expr(expr, schema))
+}
+
+/// Casts keys of a join, each over its own side.
+fn widen_keys(join: &mut Join) -> bool {
+    let (of_left, of_right) = (Arc::clone(join.left.schema()), Arc::clone(join.right.schema()));
+    join.on.iter_mut().fold(false, |changed, (left, right)| {
+        let (Ok(left_type), Ok(right_type)) = (left.get_type(&of_left), right.get_type(&of_right)) else {
+            return changed;
+        };
+        let types = [&left_type, &right_type];
+        changed | widen_to(left, widened(&left_type, &types)) | widen_to(right, widened(&right_type, &types))
+    })
+}
+
+/// Casts to a type, if there is one; whether there was.
+fn widen_to(expr: &mut Expr, data_type: Option<DataType>) -> bool {
+    let Some(data_type) = data_type else { return false };
+    *expr = cast(std::mem::take(expr), data_type);
+    true
+}
+
 /// Casts among expressions that are compared with, or stand in for, each other.
-fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    match expr {
+fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(match expr {
         // Their operands have one type already, and chains of them are long.
         Expr::BinaryExpr(BinaryExpr { op: Operator::And | Operator::Or, .. }) => Transformed::no(expr),
         Expr::BinaryExpr(BinaryExpr { mut left, op, mut right }) => {
@@ -76,16 +135,72 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Transformed::new_transformed(Expr::Case(Case { expr, when_then_expr, else_expr }), changed)
         }
         Expr::ScalarFunction(ScalarFunction { func, mut args }) => {
+            let name = func.name();
+            let of_elements = OF_ELEMENTS.iter().find(|(function, ..)| *function == name);
+            let is_quantified = func.inner().is::<Quantified>();
             let mut members: Vec<&mut Expr> = args.iter_mut().collect();
-            let changed = match func.name() {
+            let changed = match name {
                 "coalesce" | "nvl" | "nullif" | "greatest" | "least" => widen(&mut members, schema, Texts::Stay),
                 "nvl2" => members.get_mut(1..).is_some_and(|members| widen(members, schema, Texts::Stay)),
-                _ => floats_win(&mut members, schema),
+                _ if is_quantified => widen_elements(&mut args, 1, &[0], schema, Texts::AreTimestamps),
+                _ if APART.contains(&name) => false,
+                _ if OF_LISTS.contains(&name) => floats_win(&mut members, schema) || nested_win(&mut members, schema),
+                _ => match of_elements {
+                    Some((_, list, elements)) => widen_elements(&mut args, *list, elements, schema, Texts::Stay),
+                    None => floats_win(&mut members, schema),
+                },
             };
             Transformed::new_transformed(Expr::ScalarFunction(ScalarFunction { func, args }), changed)
         }
+        Expr::InSubquery(InSubquery { mut expr, mut subquery, negated }) => {
+            let (own, theirs) = (expr.get_type(schema), subquery.subquery.schema().fields().first());
+            let (Ok(own), Some(theirs)) = (own, theirs.map(|field| field.data_type().clone())) else {
+                return Ok(Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })));
+            };
+            let types = [&own, &theirs];
+            let mut changed = widen_to(&mut expr, widened(&own, &types));
+            if let Some(wider) = widened(&theirs, &types) {
+                subquery.subquery = Arc::new(cast_columns(Arc::unwrap_or_clone(subquery.subquery), &[Some(wider)])?);
+                changed = true;
+            }
+            Transformed::new_transformed(Expr::InSubquery(InSubquery { expr, subquery, negated }), changed)
+        }
         other => Transformed::no(other),
+    })
+}
+
+/// Casts values that stand beside the elements of a list, and the list.
+fn widen_elements(args: &mut [Expr], list: usize, elements: &[usize], schema: &DFSchema, texts: Texts) -> bool {
+    let Some(Ok(list_type)) = args.get(list).map(|list| list.get_type(schema)) else { return false };
+    let Some(of_list) = element(&list_type) else { return false };
+    let is_beside = |place: &usize| elements.contains(place);
+    let types: Vec<Option<DataType>> = args.iter().map(|arg| arg.get_type(schema).ok()).collect();
+    let beside = types.iter().enumerate().filter(|(place, _)| is_beside(place)).filter_map(|(_, ty)| ty.as_ref());
+    let beside: Vec<&DataType> = beside.chain([of_list]).collect();
+    let timestamp = timestamp_among(beside.iter().copied()).filter(|_| texts == Texts::AreTimestamps);
+    let wider = |own: &DataType| match &timestamp {
+        Some(timestamp) if own.is_string() => Some(timestamp.clone()),
+        _ => widened(own, &beside),
+    };
+    let wider_list = wider(of_list).map(|element| DataType::new_list(element, true));
+    let mut changed = widen_to(&mut args[list], wider_list);
+    for (place, ty) in types.iter().enumerate().filter(|(place, _)| is_beside(place)) {
+        changed |= widen_to(&mut args[place], ty.as_ref().and_then(wider));
     }
+    changed
+}
+
+/// Casts nested values, at the places where they are narrower than those beside them. Whether there was anything to cast.
+fn nested_win(exprs: &mut [&mut Expr], schema: &DFSchema) -> bool {
+    let types: Vec<Option<DataType>> = exprs.iter().map(|expr| expr.get_type(schema).ok()).collect();
+    let nested: Vec<&DataType> = types.iter().flatten().filter(|ty| ty.is_nested()).collect();
+    if nested.len() < 2 {
+        return false;
+    }
+    exprs.iter_mut().zip(&types).fold(false, |changed, (expr, ty)| {
+        let wider = ty.as_ref().filter(|ty| ty.is_nested()).and_then(|ty| widened(ty, &nested));
+        widen_to(expr, wider) | changed
+    })
 }
 
 /// What texts are beside timestamps.
@@ -102,7 +217,7 @@ fn is_comparison(op: Operator) -> bool {
 
 /// Casts to the type that wins among the expressions. Whether there was anything to cast.
 fn widen(exprs: &mut [&mut Expr], schema: &DFSchema, texts: Texts) -> bool {
-    floats_win(exprs, schema) || timestamps_win(exprs, schema, texts)
+    floats_win(exprs, schema) || timestamps_win(exprs, schema, texts) || nested_win(exprs, schema)
 }
 
 /// Casts dates, and texts, to the type of the timestamps if there are any. Whether there was anything to cast.
@@ -156,17 +271,23 @@ fn is_decimal(ty: &DataType) -> bool {
 /// Casts the columns of inputs that are narrower than those of their siblings.
 fn rewrite_union(union: Union) -> Result<Union> {
     let places = 0..union.schema.fields().len();
-    let winners: Vec<Option<DataType>> = places
+    let columns: Vec<Vec<DataType>> = places
         .map(|place| {
-            let types = union.inputs.iter().filter_map(|input| input.schema().fields().get(place));
-            winner(&types.map(|field| field.data_type()).collect::<Vec<_>>())
+            let fields = union.inputs.iter().filter_map(|input| input.schema().fields().get(place));
+            fields.map(|field| field.data_type().clone()).collect()
         })
         .collect();
-    if winners.iter().all(Option::is_none) {
+    let wider = |input: &LogicalPlan| -> Vec<Option<DataType>> {
+        let own = input.schema().fields().iter().zip(&columns);
+        own.map(|(field, column)| widened(field.data_type(), &column.iter().collect::<Vec<_>>())).collect()
+    };
+    if union.inputs.iter().all(|input| wider(input).iter().all(Option::is_none)) {
         return Ok(union);
     }
-    let inputs =
-        union.inputs.into_iter().map(|input| cast_columns(Arc::unwrap_or_clone(input), &winners).map(Arc::new));
+    let inputs = union.inputs.iter().map(|input| {
+        let wider = wider(input);
+        cast_columns(input.as_ref().clone(), &wider).map(Arc::new)
+    });
     Union::try_new_with_loose_types(inputs.collect::<Result<_>>()?)
 }
 
@@ -181,30 +302,20 @@ pub(super) fn winner(types: &[&DataType]) -> Option<DataType> {
 }
 
 /// Whether a value of a type must be cast to the winner.
-fn is_narrower(ty: &DataType, winner: &DataType) -> bool {
+pub(super) fn is_narrower(ty: &DataType, winner: &DataType) -> bool {
     if winner.is_floating() { is_decimal(ty) } else { *ty == DataType::Date32 }
 }
 
-fn cast_columns(input: LogicalPlan, winners: &[Option<DataType>]) -> Result<LogicalPlan> {
-    let columns: Vec<(Column, Option<&DataType>)> = input
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(winners)
-        .map(|(column, winner)| {
-            let is_narrower =
-                |winner: &&DataType| input.schema().data_type(&column).is_ok_and(|ty| is_narrower(ty, winner));
-            let winner = winner.as_ref().filter(is_narrower);
-            (column, winner)
-        })
-        .collect();
-    if columns.iter().all(|(_, winner)| winner.is_none()) {
+/// The plan with its columns cast to these types, where there are any.
+fn cast_columns(input: LogicalPlan, wider: &[Option<DataType>]) -> Result<LogicalPlan> {
+    if wider.iter().all(Option::is_none) {
         return Ok(input);
     }
-    let exprs = columns.into_iter().map(|(column, winner)| {
+    let columns: Vec<Column> = input.schema().columns();
+    let exprs = columns.into_iter().zip(wider).map(|(column, wider)| {
         let name = column.clone();
-        match winner {
-            Some(winner) => cast(Expr::Column(column), winner.clone()).alias_qualified(name.relation, name.name),
+        match wider {
+            Some(wider) => cast(Expr::Column(column), wider.clone()).alias_qualified(name.relation, name.name),
             None => Expr::Column(column),
         }
     });

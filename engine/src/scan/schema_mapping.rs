@@ -82,6 +82,7 @@ impl ColumnMapping {
         };
         let renamed =
             Renamer { table: &self.table, location }.fields(root.get_fields(), self.schema.as_struct(), &ids, false)?;
+        let renamed = renamed.iter().map(without_ids_below).collect::<Result<_>>()?;
         let root = ParquetType::group_type_builder(root.name()).with_fields(renamed).build().map_err(parquet_error)?;
         Ok(Arc::new(SchemaDescriptor::new(Arc::new(root))))
     }
@@ -195,11 +196,30 @@ impl Renamer<'_> {
     }
 }
 
-/// The same Parquet type under another name, with other children if given.
+/// A column whose nested fields have no ids any more: they were found by these, and the table's own have none
+/// ([`crate::types::without_ids_below`]).
+fn without_ids_below(column: &TypePtr) -> Result<TypePtr> {
+    fn plain(field: &TypePtr) -> Result<TypePtr> {
+        let children = field.is_group().then(|| field.get_fields().iter().map(plain).collect::<Result<_>>());
+        build(field, field.name(), None, children.transpose()?)
+    }
+    if !column.is_group() {
+        return Ok(Arc::clone(column));
+    }
+    let children = column.get_fields().iter().map(plain).collect::<Result<_>>()?;
+    rebuild(column, column.name(), None, Some(children))
+}
+
+/// The same Parquet type under another name, with its own id if no other is given, and with other children if given.
 fn rebuild(field: &TypePtr, name: &str, id: Option<i32>, children: Option<Vec<TypePtr>>) -> Result<TypePtr> {
     let info = field.get_basic_info();
+    build(field, name, id.or_else(|| info.has_id().then(|| info.id())), children)
+}
+
+/// The same Parquet type under another name and with this id, with other children if given.
+fn build(field: &TypePtr, name: &str, id: Option<i32>, children: Option<Vec<TypePtr>>) -> Result<TypePtr> {
+    let info = field.get_basic_info();
     let repetition = if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED };
-    let id = id.or_else(|| info.has_id().then(|| info.id()));
     let built = match field.as_ref() {
         ParquetType::PrimitiveType { physical_type, type_length, scale, precision, .. } => {
             ParquetType::primitive_type_builder(name, *physical_type)

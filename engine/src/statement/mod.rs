@@ -11,6 +11,7 @@ mod create;
 mod grammar;
 mod grant;
 mod insert;
+mod parts;
 mod place;
 mod placeholders;
 mod relations;
@@ -284,6 +285,7 @@ fn parse_text(sql: &str) -> Result<(Statement, usize)> {
     let mut tokens = tokenize(&grammar, sql)?;
     bounds::check(&tokens)?;
     let parameters = placeholders::number(&mut tokens)?;
+    let tokens = parts::in_parentheses(tokens);
     let builder = DFParserBuilder::new(tokens).with_dialect(&grammar).with_recursion_limit(RECURSION_MAX);
     let mut parser = builder.build()?;
     while parser.parser.consume_token(&Token::SemiColon) {}

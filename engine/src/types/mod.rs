@@ -15,6 +15,7 @@ pub use from_arrow::iceberg_schema;
 pub(crate) use kind::{Kind, plain_message};
 pub(crate) use sql::quoted;
 pub use sql::{iceberg_type, sql_type_name};
+pub(crate) use to_arrow::without_ids_below;
 pub use to_arrow::{FIELD_ID_KEY, arrow_field, arrow_schema, arrow_type};
 
 /// A type that one side has and the other cannot express.

@@ -25,6 +25,32 @@ pub fn arrow_schema(schema: &IcebergSchema) -> Result<SchemaRef, UnsupportedType
     Ok(Arc::new(Schema::new(fields)))
 }
 
+/// The schema with the ids of its columns only. A plan's types have none within: values that are made while a query is planned or runs lose
+/// them, and would be of another type then.
+pub(crate) fn without_ids_below(schema: &Schema) -> SchemaRef {
+    let columns = schema.fields().iter().map(|column| {
+        let plain = without_notes(column.data_type());
+        Arc::new(column.as_ref().clone().with_data_type(plain))
+    });
+    Arc::new(Schema::new_with_metadata(columns.collect::<Fields>(), schema.metadata().clone()))
+}
+
+/// The type without the notes of the fields within it.
+fn without_notes(data_type: &DataType) -> DataType {
+    let plain = |field: &FieldRef| {
+        let data_type = without_notes(field.data_type());
+        Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
+    };
+    match data_type {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::List(field) => DataType::List(plain(field)),
+        DataType::LargeList(field) => DataType::LargeList(plain(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain(field), *size),
+        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
 /// The Arrow field of an Iceberg field: its name, type, nullability and id.
 ///
 /// # Errors

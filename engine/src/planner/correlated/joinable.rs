@@ -105,14 +105,14 @@ impl Path {
                 let found = self.conditions(&projection.input)?;
                 Ok(found.filter(|found| keep_names(&projection.expr, found)))
             }
-            // Where a relation is joined, DataFusion does not find the columns of conditions under their new names.
+            // DataFusion hands up columns that a projection lacks, but not through joins and relations with names, which keep their columns.
+            // Where a relation is joined, it does not find the columns of conditions under their new names.
             LogicalPlan::SubqueryAlias(_) if self.used == Use::Relation => Ok(None),
             LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
                 let Some(mut found) = self.conditions(input)? else { return Ok(None) };
                 for column in &mut found.needed {
-                    let is_there = input.schema().has_column(column);
                     let same = input.schema().iter().filter(|(_, field)| field.name() == &column.name).count();
-                    if same > usize::from(is_there) {
+                    if same != 1 || !input.schema().has_column(column) {
                         return Ok(None);
                     }
                     *column = Column::new(Some(alias.clone()), &column.name);
@@ -131,7 +131,8 @@ impl Path {
                 if !outer_columns(other)?.is_empty() || !stays_as_it_is(join, kept)? {
                     return Ok(None);
                 }
-                self.conditions(kept)
+                let found = self.conditions(kept)?;
+                Ok(found.filter(|found| found.needed.iter().all(|column| join.schema.has_column(column))))
             }
             LogicalPlan::Aggregate(aggregate) => self.through_aggregate(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => {

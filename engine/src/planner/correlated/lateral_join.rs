@@ -42,7 +42,7 @@ pub(super) fn apart(join: Join, names: &Names) -> Result<LogicalPlan> {
         values = values.into_iter().map(|value| Column::new(Some(alias.clone()), value.name)).collect();
     }
     if let Some(outer) = outer {
-        same = Some(outer.same_columns(outer.columns(), &values));
+        same = Some(outer.same_as_outer(join.left.schema(), &values)?);
     }
     let columns = join.schema.columns();
     let filter: Option<Expr> = conjunction(same.into_iter().chain(join.filter));

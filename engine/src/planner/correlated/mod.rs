@@ -16,6 +16,7 @@ mod references;
 mod spread;
 mod spread_aggregate;
 mod spread_rows;
+mod subquery_keys;
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use self::joinable::{Use, is_joinable};
 pub(crate) use self::one_row::has_one_row_at_most;
-use self::outer_values::{Names, OuterValues, refused};
+use self::outer_values::{Names, OuterValues, exact, refused};
 use self::references::{lateral, map_subquery, outer_columns, subquery_of, with_lateral};
 use self::spread::keep;
 use crate::budget;
@@ -48,6 +49,7 @@ impl AnalyzerRule for Correlated {
         let names = Names::new();
         let plan = plan.transform_up_with_subqueries(|plan| match plan {
             LogicalPlan::Join(join) => with_lateral(join)?.map_data(|join| Ok(LogicalPlan::Join(join))),
+            LogicalPlan::Aggregate(aggregate) => subquery_keys::as_columns(aggregate, &names),
             plan => Ok(Transformed::no(plan)),
         })?;
         let plan = plan.data;
@@ -248,7 +250,7 @@ impl<'a> Around<'a> {
         let shown = if is_in { plan.schema().columns()[..1].to_vec() } else { values.clone() };
         let around = outer.columns().iter().map(|column| {
             let field = self.query.schema().field_from_column(column)?;
-            Ok(Expr::OuterReferenceColumn(Arc::clone(field), column.clone()))
+            exact(Expr::OuterReferenceColumn(Arc::clone(field), column.clone()), self.query.schema())
         });
         let around = around.collect::<Result<Vec<_>>>()?;
         let same = outer.same(values.into_iter().map(Expr::Column), around);
@@ -268,7 +270,7 @@ impl<'a> Around<'a> {
             return Err(refused(feature));
         }
         let (outer, plan, values) = self.spread(plan, 1)?;
-        let same = outer.same_columns(outer.columns(), &values);
+        let same = outer.same_as_outer(self.query.schema(), &values)?;
         let value = plan.schema().columns().swap_remove(0);
         let joined = LogicalPlanBuilder::from(self.joined.clone());
         self.joined = joined.join_on(plan, JoinType::Left, [same])?.build()?;

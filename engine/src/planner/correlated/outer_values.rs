@@ -2,7 +2,8 @@
 //!
 //! In: the query around a subquery, and the columns that the subquery names of it. Out: the distinct values of these columns as a
 //! relation, under names of its own wherever it is placed. The query around is computed once more for that, so it must give the
-//! same rows each time.
+//! same rows each time. Values that may hold a floating-point zero are there as keys of them ([`ExactKey`]), since `=` and GROUP BY take the
+//! two zeros for one.
 
 use std::cell::Cell;
 
@@ -15,6 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::Error;
+use crate::functions::ExactKey;
 
 /// How much larger a plan may become by computing queries once more, in nodes.
 const NODES_MAX: usize = 5_000;
@@ -77,7 +79,11 @@ impl<'a> OuterValues<'a> {
         for column in &columns {
             is_nullable |= query.schema().field_from_column(column)?.is_nullable();
         }
-        let keys = columns.iter().cloned().map(Expr::Column);
+        let keys = columns.iter().map(|column| {
+            let key = exact(Expr::Column(column.clone()), query.schema())?;
+            Ok(if matches!(key, Expr::Column(_)) { key } else { key.alias(names.fresh("key")) })
+        });
+        let keys = keys.collect::<Result<Vec<_>>>()?;
         let distinct = LogicalPlanBuilder::from(query.clone()).aggregate(keys, Vec::<Expr>::new())?.build()?;
         Ok(Self { distinct, columns, is_nullable, names })
     }
@@ -94,10 +100,17 @@ impl<'a> OuterValues<'a> {
     pub(super) fn placed(&self) -> Result<(LogicalPlan, Vec<Column>)> {
         self.names.grow_by(&self.distinct)?;
         let names: Vec<String> = self.columns.iter().map(|_| self.names.fresh("outer")).collect();
-        let renamed = self.columns.iter().zip(&names);
-        let renamed = renamed.map(|(column, name)| Expr::Column(column.clone()).alias(name));
+        let renamed = self.distinct.schema().columns().into_iter().zip(&names);
+        let renamed = renamed.map(|(column, name)| Expr::Column(column).alias(name));
         let plan = LogicalPlanBuilder::from(self.distinct.clone()).project(renamed)?.build()?;
         Ok((plan, names.into_iter().map(Column::new_unqualified).collect()))
+    }
+
+    /// That a row of the query around has these values: those that [`Self::placed`] has.
+    pub(super) fn same_as_outer(&self, around: &DFSchema, values: &[Column]) -> Result<Expr> {
+        let outer = self.columns.iter().map(|column| exact(Expr::Column(column.clone()), around));
+        let outer = outer.collect::<Result<Vec<_>>>()?;
+        Ok(self.same(outer, values.iter().cloned().map(Expr::Column)))
     }
 
     /// That two rows are of the same outer values.
@@ -107,6 +120,12 @@ impl<'a> OuterValues<'a> {
         let pairs = left.into_iter().zip(right).map(|(left, right)| binary_expr(left, equals, right));
         conjunction(pairs).unwrap_or_else(|| lit(true))
     }
+}
+
+/// What tells an outer value from all others: the value, or a key of it.
+pub(super) fn exact(value: Expr, schema: &DFSchema) -> Result<Expr> {
+    let is_key = ExactKey::key_type(&value.get_type(schema)?).is_none();
+    Ok(if is_key { value } else { ExactKey::call(value) })
 }
 
 /// Whether a query gives the same rows whenever it is computed.

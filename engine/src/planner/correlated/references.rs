@@ -12,6 +12,8 @@ use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Subquery, SubqueryAlias};
 
+use crate::functions::ExactKey;
+
 /// The subquery of an expression that has one.
 pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
@@ -131,7 +133,7 @@ impl Values {
             Expr::OuterReferenceColumn(field, column) => {
                 let found = self.0.iter().find(|(outer, _)| *outer == column);
                 Ok(match found {
-                    Some((_, own)) => Transformed::yes(by(field, own.clone())),
+                    Some((_, own)) => Transformed::yes(value(field, own, by)?),
                     None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
                 })
             }
@@ -173,6 +175,17 @@ impl Values {
             Ok(self.replace(expr, &inputs, Expr::OuterReferenceColumn)?.update_data(|expr| name.restore(expr)))
         })?;
         Ok(plan.data)
+    }
+}
+
+/// The value of an outer column, by the column that has it, or a key of it ([`ExactKey`]).
+fn value(field: FieldRef, own: &Column, by: fn(FieldRef, Column) -> Expr) -> Result<Expr> {
+    match ExactKey::key_type(field.data_type()) {
+        Some(key) => {
+            let field_of_key = field.as_ref().clone().with_data_type(key);
+            ExactKey::value_of(by(Arc::new(field_of_key), own.clone()), field.data_type())
+        }
+        None => Ok(by(field, own.clone())),
     }
 }
 

@@ -11,12 +11,13 @@ use datafusion::functions_window::row_number::row_number;
 use datafusion::logical_expr::expr::Sort as SortKey;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    DistinctOn, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, Sort,
-    Window, lit,
+    Distinct, DistinctOn, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, Projection,
+    SkipType, Sort, Window, lit,
 };
 
 use super::outer_values::{OuterValues, refused};
 use super::spread::{Spread, keep};
+use crate::planner::distinct_on_keys::without_repetition;
 
 impl OuterValues<'_> {
     pub(super) fn sort_keys(
@@ -45,7 +46,9 @@ impl OuterValues<'_> {
                 Some(first.chain(self.sort_keys(keys, &values, &inputs)?).collect())
             }
         };
-        Ok((LogicalPlanBuilder::from(input).distinct_on(on, select, sort)?.build()?, values))
+        // A key that is an outer column is one of the values.
+        let (distinct, _) = without_repetition(DistinctOn::try_new(on, select, sort, Arc::new(input))?);
+        Ok((LogicalPlan::Distinct(Distinct::On(distinct)), values))
     }
 
     pub(super) fn window(&self, window: Window) -> Result<Spread> {
