@@ -5,13 +5,16 @@ mod arrow_types;
 mod canonical;
 mod checked_arithmetic;
 mod date_trunc;
+mod days_and_time;
 mod decimal_arithmetic;
 mod exact_sum;
 mod first_non_null;
 mod float_extremes;
 mod formats;
+mod greatest;
 mod grouped_key;
 mod interruptible;
+mod interval_extremes;
 mod map_entries;
 mod month_frames;
 mod null_if;
@@ -32,11 +35,13 @@ use arrow_types::ArrowTypes;
 pub(crate) use canonical::Canonical;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
 use date_trunc::DateTrunc;
+pub(crate) use days_and_time::DaysAndTime;
 pub(crate) use decimal_arithmetic::DecimalArithmetic;
 use exact_sum::ExactSum;
 use first_non_null::FirstNonNull;
 use float_extremes::FloatExtreme;
 use formats::Format;
+use greatest::Greatest;
 pub(crate) use grouped_key::GroupedKey;
 pub(crate) use interruptible::{interruptible, interruptible_function};
 use map_entries::MapEntries;
@@ -57,6 +62,7 @@ use crate::types::Form;
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let named = [
         ScalarUDF::new_from_impl(DateTrunc::default()),
+        ScalarUDF::new_from_impl(DaysAndTime::default()),
         ScalarUDF::new_from_impl(MapEntries::default()),
         ScalarUDF::new_from_impl(Replacement::default()),
         ScalarUDF::new_from_impl(NullIf::default()),
@@ -67,6 +73,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();
     let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
+    let bounded = bounded.chain(Greatest::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
     let sliced = Sliced::all().into_iter().map(ScalarUDF::new_from_impl);
     let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new);

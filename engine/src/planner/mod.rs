@@ -12,6 +12,7 @@ mod empty_subqueries;
 mod frames_of_months;
 mod grouped_keys;
 mod guarded_filter_pushdown;
+mod intervals_by_length;
 mod keep_above_aggregates;
 mod keyless_relations;
 mod limit_repetition;
@@ -89,6 +90,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(intervals_by_length::IntervalsByLength));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(distinct_on_keys::DistinctOnKeys));
     rules.push(Arc::new(nulls_in_lists::NullsInLists));

@@ -10,7 +10,7 @@ mod sql;
 mod to_arrow;
 
 pub(crate) use digits::check_digits;
-pub(crate) use forms::{Form, holds_floats, may_hide};
+pub(crate) use forms::{Form, holds_floats, holds_intervals, may_hide};
 pub use from_arrow::iceberg_schema;
 pub(crate) use kind::{Kind, plain_message};
 pub(crate) use sql::quoted;
