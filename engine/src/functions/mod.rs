@@ -4,6 +4,7 @@
 mod arrow_types;
 mod canonical;
 mod checked_arithmetic;
+mod date_part;
 mod date_trunc;
 mod days_and_time;
 mod decimal_arithmetic;
@@ -34,6 +35,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use arrow_types::ArrowTypes;
 pub(crate) use canonical::Canonical;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
+pub(crate) use date_part::DatePart;
 use date_trunc::DateTrunc;
 pub(crate) use days_and_time::DaysAndTime;
 pub(crate) use decimal_arithmetic::DecimalArithmetic;
@@ -61,6 +63,7 @@ use crate::types::Form;
 /// What [`crate::planner`] plans integer operators as, and settles values with, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let named = [
+        ScalarUDF::new_from_impl(DatePart::default()),
         ScalarUDF::new_from_impl(DateTrunc::default()),
         ScalarUDF::new_from_impl(DaysAndTime::default()),
         ScalarUDF::new_from_impl(MapEntries::default()),

@@ -20,6 +20,7 @@ mod map_values;
 mod null_safe_joins;
 mod nulls_in_lists;
 mod one_zero;
+mod own_forms;
 mod pair_zeros;
 mod plan_date_intervals;
 mod postgres_patterns;
@@ -62,6 +63,7 @@ use self::wrong_keys::WithoutWrongKeys;
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(within_budget::CheckBudget),
+        Arc::new(own_forms::OwnForms),
         Arc::new(plan_date_intervals::PlanDateIntervals),
         Arc::new(map_values::MapValues),
         Arc::new(check_constants::CheckConstants),
