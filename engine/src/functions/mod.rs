@@ -8,6 +8,7 @@ mod date_part;
 mod date_trunc;
 mod days_and_time;
 mod decimal_arithmetic;
+mod decimal_of_float;
 mod exact_sum;
 mod first_non_null;
 mod float_extremes;
@@ -39,6 +40,7 @@ pub(crate) use date_part::DatePart;
 use date_trunc::DateTrunc;
 pub(crate) use days_and_time::DaysAndTime;
 pub(crate) use decimal_arithmetic::DecimalArithmetic;
+pub(crate) use decimal_of_float::DecimalOfFloat;
 use exact_sum::ExactSum;
 use first_non_null::FirstNonNull;
 use float_extremes::FloatExtreme;
@@ -66,6 +68,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(DatePart::default()),
         ScalarUDF::new_from_impl(DateTrunc::default()),
         ScalarUDF::new_from_impl(DaysAndTime::default()),
+        ScalarUDF::new_from_impl(DecimalOfFloat::default()),
         ScalarUDF::new_from_impl(MapEntries::default()),
         ScalarUDF::new_from_impl(Replacement::default()),
         ScalarUDF::new_from_impl(NullIf::default()),

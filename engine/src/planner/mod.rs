@@ -6,6 +6,7 @@ mod canonical_values;
 mod check_constants;
 mod check_overflow;
 pub(crate) mod correlated;
+mod decimals_of_floats;
 mod distinct_on_keys;
 mod distinct_projections;
 mod empty_subqueries;
@@ -92,6 +93,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(frames_of_months::FramesOfMonths));
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(decimals_of_floats::DecimalsOfFloats));
     rules.push(Arc::new(intervals_by_length::IntervalsByLength));
     rules.push(Arc::new(settle_in_lists::SettleInLists));
     rules.push(Arc::new(distinct_on_keys::DistinctOnKeys));
