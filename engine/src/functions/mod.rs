@@ -26,6 +26,7 @@ mod replacement;
 mod shifts;
 mod sliced;
 mod sliding;
+mod substring;
 mod version;
 mod zones;
 
@@ -56,6 +57,7 @@ use pairs::PairAggregate;
 pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
 use sliced::Sliced;
+pub(crate) use sliced::substring;
 use sliding::Windowed;
 use version::Version;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
@@ -82,7 +84,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = bounded.chain(Greatest::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
     let sliced = Sliced::all().into_iter().map(ScalarUDF::new_from_impl);
-    let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new);
+    let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new).chain([substring()]);
     let operators = Operation::ALL.into_iter().map(CheckedArithmetic::function);
     operators.chain(Form::ALL.map(Canonical::function)).chain(ours).collect()
 }

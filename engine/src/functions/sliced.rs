@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
+use super::substring::Substring;
 use crate::{budget, computing};
 
 /// The functions.
@@ -64,6 +65,12 @@ impl Sliced {
         let all = all_default_functions().into_iter().chain(all_default_nested_functions());
         all.filter(|function| SLOW.contains(&function.name())).map(Self).collect()
     }
+}
+
+/// `substring()`, as it is registered.
+pub(crate) fn substring() -> Arc<ScalarUDF> {
+    let inner = Arc::new(ScalarUDF::new_from_impl(Substring::default()));
+    Arc::new(ScalarUDF::new_from_impl(Sliced(inner)))
 }
 
 /// Whether a query that computes here may go on.
