@@ -4,6 +4,7 @@
 mod arrow_types;
 mod canonical;
 mod checked_arithmetic;
+mod date_bin;
 mod date_part;
 mod date_trunc;
 mod days_and_time;
@@ -28,6 +29,7 @@ mod sliced;
 mod sliding;
 mod substring;
 mod version;
+mod whole_decimals;
 mod zones;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use arrow_types::ArrowTypes;
 pub(crate) use canonical::Canonical;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
+use date_bin::DateBin;
 pub(crate) use date_part::DatePart;
 use date_trunc::DateTrunc;
 pub(crate) use days_and_time::DaysAndTime;
@@ -60,6 +63,7 @@ use sliced::Sliced;
 pub(crate) use sliced::substring;
 use sliding::Windowed;
 use version::Version;
+use whole_decimals::WholeDecimals;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
 
 use crate::types::Form;
@@ -67,6 +71,7 @@ use crate::types::Form;
 /// What [`crate::planner`] plans integer operators as, and settles values with, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let named = [
+        ScalarUDF::new_from_impl(DateBin::default()),
         ScalarUDF::new_from_impl(DatePart::default()),
         ScalarUDF::new_from_impl(DateTrunc::default()),
         ScalarUDF::new_from_impl(DaysAndTime::default()),
@@ -81,6 +86,7 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();
     let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
+    let bounded = bounded.chain(WholeDecimals::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Greatest::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
     let sliced = Sliced::all().into_iter().map(ScalarUDF::new_from_impl);
