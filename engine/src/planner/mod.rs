@@ -28,6 +28,7 @@ mod postgres_patterns;
 mod read_ahead;
 mod recursive_fields;
 mod refuse_nested_extremes;
+mod series;
 mod session_zone;
 mod settle_frames;
 mod settle_in_lists;
@@ -41,6 +42,7 @@ mod wrong_keys;
 
 use std::sync::Arc;
 
+use datafusion::catalog::TableFunction;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
@@ -74,6 +76,11 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// What relations are planned with before DataFusion's planner is.
 pub(crate) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
     vec![Arc::new(keyless_relations::KeylessRelations)]
+}
+
+/// Functions in FROM, by name. To be registered after DataFusion's, whose names they have.
+pub(crate) fn table_functions() -> impl Iterator<Item = (String, Arc<TableFunction>)> {
+    series::Series::all().map(|function| (function.name().to_owned(), function))
 }
 
 /// DataFusion's analysis with ours around it.
