@@ -10,7 +10,9 @@ use datafusion::prelude::SessionConfig;
 
 use crate::memory::MemoryBudget;
 use crate::options::PolynyaOptions;
-use crate::planner::{analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules, relation_planners};
+use crate::planner::{
+    analyzer_rules, expr_planners, optimizer_rules, physical_optimizer_rules, relation_planners, table_functions,
+};
 use crate::shared_rows::SharingPlanner;
 use crate::spill::SpillFolder;
 use crate::spill_files::{Factory, SpillFiles};
@@ -64,6 +66,7 @@ pub(crate) fn base_state(
     builder.scalar_functions().get_or_insert_default().extend(scalar_functions);
     builder.aggregate_functions().get_or_insert_default().extend(functions::aggregate_functions());
     builder.window_functions().get_or_insert_default().extend(functions::window_functions());
+    builder.table_functions().get_or_insert_default().extend(table_functions());
     Ok(builder.build())
 }
 

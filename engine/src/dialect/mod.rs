@@ -13,6 +13,7 @@
 //! * `SIMILAR TO` is a match of all of a text, with SQL's wildcards (DataFusion takes its pattern for a regular expression);
 //! * a column of `JOIN … USING` is named with its relation in WHERE, where DataFusion takes it for ambiguous;
 //! * grouping sets within others, positions in them and `GROUP BY ()` are the grouping sets that they stand for;
+//! * `SUBSTR(text, position)` is a function like others: the planner takes it for `SUBSTRING`, which takes patterns, too;
 //! * `AT TIME ZONE` is `timezone()`, as in PostgreSQL (DataFusion casts to a type of that zone, which is no local time);
 //! * `^` is a power (the parser takes it for XOR);
 //! * comparisons of rows are comparisons of their columns (DataFusion compares structs, where NULL is a value);
@@ -158,6 +159,12 @@ impl VisitorMut for Translator {
             Expr::Function(function) => return done(clauses::of_function(function)),
             Expr::Collate { .. } => return refuse("COLLATE; texts are compared by their code points"),
             Expr::Cast { data_type, .. } => in_microseconds(data_type),
+            Expr::Substring { expr: text, substring_from: Some(from), substring_for, shorthand: true, .. } => {
+                let null = || Box::new(Expr::value(Value::Null));
+                let (text, from) = (std::mem::replace(text, null()), std::mem::replace(from, null()));
+                let args = [text, from].into_iter().chain(substring_for.take()).map(|arg| *arg);
+                *expr = call("substr", args.collect());
+            }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let null = || Box::new(Expr::value(Value::Null));
                 let moment = std::mem::replace(timestamp, null());
@@ -347,6 +354,8 @@ mod tests {
             ("SELECT 1e3, 1.5", "SELECT CAST('1e3' AS DOUBLE), 1.5"),
             ("SELECT a FROM t WHERE a = ANY (SELECT b FROM u)", "SELECT a FROM t WHERE a IN (SELECT b FROM u)"),
             ("SELECT a FROM t WHERE a <> ALL (SELECT b FROM u)", "SELECT a FROM t WHERE a NOT IN (SELECT b FROM u)"),
+            ("SELECT SUBSTR(a, 2), substr(a, b, 3) FROM t", "SELECT substr(a, 2), substr(a, b, 3) FROM t"),
+            ("SELECT SUBSTRING(a FROM 'b') FROM t", "SELECT SUBSTRING(a FROM 'b') FROM t"),
             ("SELECT a SIMILAR TO 'b%' FROM t", "SELECT a ~ '^(?s:b.*)$' FROM t"),
             ("SELECT a FROM t WHERE a NOT SIMILAR TO '%#%' ESCAPE '#'", "SELECT a FROM t WHERE a !~ '^(?s:.*%)$'"),
             ("SELECT a FROM t FETCH FIRST 2 ROWS ONLY", "SELECT a FROM t LIMIT 2"),

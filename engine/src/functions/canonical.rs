@@ -1,7 +1,7 @@
 //! The functions that give values the form that compares as SQL's values do ([`Form`]), which [`crate::planner`] puts into plans.
 //!
 //! Where values come from they are called as their arguments are (in column names), so that a plan with them has the names that it would
-//! have without. Only [`Form::OneZero`], which stands beside its argument as a key of a join, has a name of its own.
+//! have without. Only [`Form::OneZero`] and [`Form::Justified`], which stand beside their argument as keys, have names of their own.
 
 use std::sync::Arc;
 
@@ -58,12 +58,15 @@ impl ScalarUDFImpl for Canonical {
             Form::OneNan => "one_nan",
             Form::OneZero => "one_zero",
             Form::NullsBelow => "nulls_below",
+            Form::Justified => "justified",
         }
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         match args {
-            [value] if self.form == Form::OneZero => Ok(format!("{}({})", self.name(), value.schema_name())),
+            [value] if matches!(self.form, Form::OneZero | Form::Justified) => {
+                Ok(format!("{}({})", self.name(), value.schema_name()))
+            }
             [value] => Ok(value.schema_name().to_string()),
             _ => internal_err!("{} of {} values", self.name(), args.len()),
         }

@@ -1,4 +1,5 @@
-//! `min()` and `max()` of floating-point numbers by group, in the order in which `NaN` is above all others.
+//! `min()` and `max()` of floating-point numbers by group, in the order in which `NaN` is above all others, and of intervals, by their
+//! lengths.
 //!
 //! DataFusion's fast accumulators of many groups compare with `<` and `>`, of which `NaN` is neither: what a group gives then
 //! depends on the order of its rows. Its accumulators of one group use the total order, so each group has one of these.
@@ -6,7 +7,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -15,6 +16,9 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, ReversedUDAF, SetMonotonicity,
     Signature, StatisticsArgs,
 };
+
+use super::interval_extremes::{Growing, OfFrame};
+use super::sliding::Sliding;
 
 /// DataFusion's `min` or `max`, without fast accumulators for floating-point numbers.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -27,6 +31,14 @@ impl FloatExtreme {
     pub(super) fn both() -> [Self; 2] {
         [min_udaf(), max_udaf()].map(|inner| Self { inner })
     }
+
+    fn is_max(&self) -> bool {
+        self.inner.name() == "max"
+    }
+}
+
+fn is_of_intervals(args: &AccumulatorArgs) -> bool {
+    args.return_field.data_type() == &DataType::Interval(IntervalUnit::MonthDayNano)
 }
 
 impl AggregateUDFImpl for FloatExtreme {
@@ -47,11 +59,19 @@ impl AggregateUDFImpl for FloatExtreme {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        match (is_of_intervals(&args), self.is_max()) {
+            (true, true) => Ok(Box::new(Growing::<true>::default())),
+            (true, false) => Ok(Box::new(Growing::<false>::default())),
+            (false, _) => self.inner.accumulator(args),
+        }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.create_sliding_accumulator(args)
+        match (is_of_intervals(&args), self.is_max()) {
+            (true, true) => Ok(Box::new(Sliding::new(OfFrame::<true>))),
+            (true, false) => Ok(Box::new(Sliding::new(OfFrame::<false>))),
+            (false, _) => self.inner.create_sliding_accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -59,7 +79,9 @@ impl AggregateUDFImpl for FloatExtreme {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        !args.return_field.data_type().is_floating() && self.inner.groups_accumulator_supported(args)
+        !args.return_field.data_type().is_floating()
+            && !is_of_intervals(&args)
+            && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {

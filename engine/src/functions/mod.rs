@@ -4,8 +4,12 @@
 mod arrow_types;
 mod canonical;
 mod checked_arithmetic;
+mod date_bin;
+mod date_part;
 mod date_trunc;
+mod days_and_time;
 mod decimal_arithmetic;
+mod decimal_of_float;
 mod exact_key;
 mod exact_sum;
 mod first_non_null;
@@ -14,6 +18,7 @@ mod formats;
 mod grouped_key;
 mod in_one_order;
 mod interruptible;
+mod interval_extremes;
 mod made;
 mod map_entries;
 mod month_frames;
@@ -26,8 +31,10 @@ mod replacement;
 mod shifts;
 mod sliced;
 mod sliding;
+mod substring;
 mod values;
 mod version;
+mod whole_decimals;
 mod zones;
 
 use std::sync::Arc;
@@ -37,8 +44,12 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use arrow_types::ArrowTypes;
 pub(crate) use canonical::Canonical;
 pub(crate) use checked_arithmetic::{CheckedArithmetic, Operation};
+use date_bin::DateBin;
+pub(crate) use date_part::DatePart;
 use date_trunc::DateTrunc;
+pub(crate) use days_and_time::DaysAndTime;
 pub(crate) use decimal_arithmetic::DecimalArithmetic;
+pub(crate) use decimal_of_float::DecimalOfFloat;
 pub(crate) use exact_key::ExactKey;
 use exact_sum::ExactSum;
 use first_non_null::FirstNonNull;
@@ -58,9 +69,11 @@ pub(crate) use quantified::{Quantified, Quantifier};
 pub(crate) use replacement::Replacement;
 use shifts::LeadLag;
 use sliced::Sliced;
+pub(crate) use sliced::substring;
 use sliding::Windowed;
 pub(crate) use values::{bytes as array_bytes, is_long, longest_row_bytes, scalar_bytes};
 use version::Version;
+use whole_decimals::WholeDecimals;
 pub(crate) use zones::{LocalTime, MomentOfText, Shift, TextOfMoment, Zone, convert};
 
 use crate::types::Form;
@@ -68,7 +81,11 @@ use crate::types::Form;
 /// What [`crate::planner`] plans integer operators as, and settles values with, and what is registered after DataFusion's, whose names it has.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let named = [
+        ScalarUDF::new_from_impl(DateBin::default()),
+        ScalarUDF::new_from_impl(DatePart::default()),
         ScalarUDF::new_from_impl(DateTrunc::default()),
+        ScalarUDF::new_from_impl(DaysAndTime::default()),
+        ScalarUDF::new_from_impl(DecimalOfFloat::default()),
         ScalarUDF::new_from_impl(MapEntries::default()),
         ScalarUDF::new_from_impl(Replacement::default()),
         ScalarUDF::new_from_impl(NullIf::default()),
@@ -79,12 +96,13 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let bounded = FirstNonNull::all().map(ScalarUDF::new_from_impl).into_iter();
     let bounded = bounded.chain(ArrowTypes::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(DecimalArithmetic::all().map(ScalarUDF::new_from_impl));
+    let bounded = bounded.chain(WholeDecimals::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Format::all().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(ExactKey::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Extreme::both().map(ScalarUDF::new_from_impl));
     let bounded = bounded.chain(Quantified::all().map(ScalarUDF::new_from_impl));
     let sliced = Sliced::all().into_iter().map(ScalarUDF::new_from_impl);
-    let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new);
+    let ours = sliced.chain(named).chain(zones::all()).chain(bounded).map(Arc::new).chain([substring()]);
     let operators = Operation::ALL.into_iter().map(CheckedArithmetic::function);
     let operators = operators.chain(NestedComparison::OPERATORS.map(NestedComparison::function));
     operators.chain(Form::ALL.map(Canonical::function)).chain(ours).collect()

@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::{apply, compare_with_eq};
 
-use crate::types::Form;
+use crate::types::{Form, holds_intervals};
 
 /// Where NULLs are, in nested values and among them.
 const NULLS_LAST: SortOptions = SortOptions { descending: false, nulls_first: false };
@@ -142,7 +142,7 @@ impl ScalarUDFImpl for NestedComparison {
     }
 }
 
-/// `greatest()` or `least()`. What it takes is DataFusion's to say, and so are values that are not nested.
+/// `greatest()` or `least()`. What it takes is DataFusion's to say, and so are values that are neither nested nor intervals, which go by their lengths.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Extreme {
     inner: Arc<ScalarUDF>,
@@ -157,7 +157,8 @@ impl Extreme {
 
     /// Of two values the one that is looked for; a NULL is not.
     fn of_two(&self, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
-        let order = comparator(&Form::OneZero.of(left)?, &Form::OneZero.of(right)?)?;
+        let form = if holds_intervals(left.data_type()) { Form::Justified } else { Form::OneZero };
+        let order = comparator(&form.of(left)?, &form.of(right)?)?;
         let is_left = |row: usize| match (left.is_null(row), right.is_null(row)) {
             (true, _) => false,
             (_, true) => true,
@@ -187,7 +188,8 @@ impl ScalarUDFImpl for Extreme {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if !args.return_field.data_type().is_nested() {
+        let data_type = args.return_field.data_type();
+        if !data_type.is_nested() && !holds_intervals(data_type) {
             return self.inner.inner().invoke_with_args(args);
         }
         let ScalarFunctionArgs { args, number_rows, return_field, .. } = args;

@@ -1,4 +1,4 @@
-//! `nullif()`, to which the two zeros are one value, and below whose NULLs nothing lies.
+//! `nullif()`, to which the two zeros are one value, and intervals of one length are, and below whose NULLs nothing lies.
 //!
 //! DataFusion's compares by bits, and gives a struct that is NULL with all that its fields were. DataFusion 55.2.
 
@@ -36,10 +36,13 @@ fn equal(value: &ColumnarValue, other: &ColumnarValue) -> Result<ColumnarValue> 
     })
 }
 
-fn one_zero(value: &ColumnarValue) -> Result<ColumnarValue> {
+/// The value as it is compared.
+fn key(value: &ColumnarValue) -> Result<ColumnarValue> {
     Ok(match value {
-        ColumnarValue::Array(array) => ColumnarValue::Array(Form::OneZero.of(array)?),
-        ColumnarValue::Scalar(value) => ColumnarValue::Scalar(Form::OneZero.of_scalar(value.clone())?),
+        ColumnarValue::Array(array) => ColumnarValue::Array(Form::Justified.of(&Form::OneZero.of(array)?)?),
+        ColumnarValue::Scalar(value) => {
+            ColumnarValue::Scalar(Form::Justified.of_scalar(Form::OneZero.of_scalar(value.clone())?)?)
+        }
     })
 }
 
@@ -65,7 +68,7 @@ impl ScalarUDFImpl for NullIf {
         if value.data_type().is_null() || other.data_type().is_null() {
             return Ok(value);
         }
-        match equal(&one_zero(&value)?, &one_zero(&other)?)? {
+        match equal(&key(&value)?, &key(&other)?)? {
             ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))) => {
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from(&value.data_type())?))
             }

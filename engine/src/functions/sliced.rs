@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
 };
 
 use super::made;
+use super::substring::Substring;
 use super::values::{bytes, list_length, text, text_length};
 use crate::{budget, computing};
 
@@ -98,6 +99,12 @@ impl Sliced {
         let all = all_default_functions().into_iter().chain(all_default_nested_functions());
         all.filter(|function| SLOW.contains(&function.name()) || MAKING.contains(&function.name())).map(Self).collect()
     }
+}
+
+/// `substring()`, as it is registered.
+pub(crate) fn substring() -> Arc<ScalarUDF> {
+    let inner = Arc::new(ScalarUDF::new_from_impl(Substring::default()));
+    Arc::new(ScalarUDF::new_from_impl(Sliced(inner)))
 }
 
 /// Whether a query that computes here may go on.

@@ -7,13 +7,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, StringArray, new_null_array};
-use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::FormatOptions;
 
 use crate::functions::{Zone, convert};
-use crate::types::{Kind, check_digits, plain_message};
+use crate::types::{Kind, cast_by_digits, check_digits, plain_message};
 use crate::{Error, Result};
 
 /// Values as a parameter takes them; as they are if its type is not known (Null).
@@ -176,7 +176,7 @@ fn strictly(values: &ArrayRef, to: &DataType, zone: Zone) -> Result<ArrayRef, St
         return Ok(converted);
     }
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-    cast_with_options(values, to, &options).map_err(reason)
+    cast_by_digits(values, to, &options).map_err(reason)
 }
 
 fn reason(error: ArrowError) -> String {

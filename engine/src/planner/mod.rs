@@ -6,12 +6,14 @@ mod canonical_values;
 mod check_constants;
 mod check_overflow;
 pub(crate) mod correlated;
+mod decimals_of_floats;
 mod distinct_on_keys;
 mod distinct_projections;
 mod empty_subqueries;
 mod frames_of_months;
 mod grouped_keys;
 mod guarded_filter_pushdown;
+mod intervals_by_length;
 mod keep_above_aggregates;
 mod keyless_relations;
 mod limit_repetition;
@@ -20,6 +22,7 @@ mod nested_comparisons;
 mod null_safe_joins;
 mod nulls_in_lists;
 mod one_zero;
+mod own_forms;
 mod pair_zeros;
 mod plan_date_intervals;
 mod postgres_patterns;
@@ -27,6 +30,7 @@ mod quantified_lists;
 mod read_ahead;
 mod recursive_fields;
 mod refuse_nested_extremes;
+mod series;
 mod session_zone;
 mod settle_frames;
 mod settle_in_lists;
@@ -43,6 +47,7 @@ mod wrong_keys;
 
 use std::sync::Arc;
 
+use datafusion::catalog::TableFunction;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
@@ -68,6 +73,7 @@ use crate::narrow_rows::NarrowRows;
 pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(within_budget::CheckBudget),
+        Arc::new(own_forms::OwnForms),
         Arc::new(plan_date_intervals::PlanDateIntervals),
         Arc::new(map_values::MapValues),
         Arc::new(check_constants::CheckConstants),
@@ -77,6 +83,11 @@ pub(crate) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// What relations are planned with before DataFusion's planner is.
 pub(crate) fn relation_planners() -> Vec<Arc<dyn RelationPlanner>> {
     vec![Arc::new(keyless_relations::KeylessRelations)]
+}
+
+/// Functions in FROM, by name. To be registered after DataFusion's, whose names they have.
+pub(crate) fn table_functions() -> impl Iterator<Item = (String, Arc<TableFunction>)> {
+    series::Series::all().map(|function| (function.name().to_owned(), function))
 }
 
 /// DataFusion's analysis with ours around it.
@@ -97,6 +108,8 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(windows_in_order::WindowsInOrder));
     rules.push(Arc::new(canonical_values::CanonicalValues));
     rules.push(Arc::new(check_overflow::CheckOverflow));
+    rules.push(Arc::new(decimals_of_floats::DecimalsOfFloats));
+    rules.push(Arc::new(intervals_by_length::IntervalsByLength));
     rules.push(Arc::new(nested_comparisons::NestedComparisons));
     rules.push(Arc::new(quantified_lists::QuantifiedLists));
     rules.push(Arc::new(settle_in_lists::SettleInLists));

@@ -3,6 +3,7 @@
 //! ```text
 //! v ~ 'a.*b'                     ─►  v ~ '(?s)a.*b'
 //! regexp_replace(v, 'a', '$1')   ─►  regexp_replace(v, 'a', regexp_replacement('$1'))
+//! substring(v FROM 'a(.*)b')     ─►  substring(v, '(?s)a(.*)b')
 //! ```
 //! In: a logical plan before type coercion. Out: the same plan. It also keeps `NULL ~ '.*'` from becoming false: DataFusion knows that
 //! one pattern, and not the other.
@@ -10,9 +11,10 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator, ScalarUDF, binary_expr, cast, lit};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, binary_expr, cast, lit};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use super::map_named;
@@ -36,7 +38,24 @@ impl AnalyzerRule for PostgresPatterns {
 }
 
 fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    map_named(plan, |expr| expr.transform_up(|expr| Ok(rewrite_expr(expr))))
+    let schema = merge_schema(&plan.inputs());
+    map_named(plan, |expr| {
+        expr.transform_up(|expr| match expr {
+            Expr::ScalarFunction(mut call) if is_of_pattern(&call, &schema) => {
+                if let Some(pattern) = call.args.get_mut(1) {
+                    *pattern = dot_is_all(std::mem::take(pattern));
+                }
+                Ok(Transformed::yes(Expr::ScalarFunction(call)))
+            }
+            other => Ok(rewrite_expr(other)),
+        })
+    })
+}
+
+/// Whether it is `substring(text FROM pattern)`, and not one of a position.
+fn is_of_pattern(call: &ScalarFunction, schema: &DFSchema) -> bool {
+    call.name() == "substring"
+        && matches!(call.args.as_slice(), [_, pattern] if pattern.get_type(schema).is_ok_and(|ty| ty.is_string()))
 }
 
 fn rewrite_expr(expr: Expr) -> Transformed<Expr> {

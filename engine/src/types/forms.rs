@@ -3,6 +3,8 @@
 //! In: values of any type. Out: the same values, in which
 //! * every `NaN` has the same bits ([`Form::OneNan`]): a processor gives it a sign, and Arrow's order goes by that;
 //! * `-0.0` is `0.0` ([`Form::OneZero`]), for where rows are told apart by their bits;
+//! * an interval is whole months of 30 days, whole days of 24 hours and the rest ([`Form::Justified`]), as PostgreSQL compares them:
+//!   field by field, these compare as the lengths do, and equal ones have equal fields;
 //! * nothing lies below a NULL ([`Form::NullsBelow`]): the fields of a NULL struct are NULL, and a NULL list has no elements.
 //!
 //! Values that have nothing to mend are looked through and handed on as they are.
@@ -11,7 +13,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, UInt64Array, make_array};
 use arrow::compute::take;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef, Float16Type, Float32Type, Float64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, FieldRef, Float16Type, Float32Type, Float64Type, IntervalDayTime,
+    IntervalDayTimeType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+};
 use datafusion::common::utils::normalize_float_zero;
 use datafusion::common::{Result, ScalarValue};
 
@@ -21,11 +26,12 @@ pub(crate) enum Form {
     OneNan,
     OneZero,
     NullsBelow,
+    Justified,
 }
 
 impl Form {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::OneNan, Self::OneZero, Self::NullsBelow];
+    pub(crate) const ALL: [Self; 4] = [Self::OneNan, Self::OneZero, Self::NullsBelow, Self::Justified];
 
     /// Values in this form.
     ///
@@ -33,9 +39,10 @@ impl Form {
     /// None that a well-formed array could cause.
     pub(crate) fn of(self, array: &ArrayRef) -> Result<ArrayRef> {
         let changed = match self {
-            Self::OneNan => of_floats(array, one_nan)?,
-            Self::OneZero => of_floats(array, one_zero)?,
+            Self::OneNan => of_values(array, DataType::is_floating, one_nan)?,
+            Self::OneZero => of_values(array, DataType::is_floating, one_zero)?,
             Self::NullsBelow => nulls_below(array)?,
+            Self::Justified => of_values(array, has_two_fields, justified)?,
         };
         Ok(changed.unwrap_or_else(|| Arc::clone(array)))
     }
@@ -48,6 +55,7 @@ impl Form {
         let is_concerned = match self {
             Self::OneNan | Self::OneZero => holds_floats(&value.data_type()),
             Self::NullsBelow => value.data_type().is_nested(),
+            Self::Justified => holds_intervals(&value.data_type()),
         };
         if !is_concerned {
             return Ok(value);
@@ -58,7 +66,20 @@ impl Form {
 
 /// Whether there may be floating-point numbers in values of a type.
 pub(crate) fn holds_floats(data_type: &DataType) -> bool {
-    let in_field = |field: &FieldRef| holds_floats(field.data_type());
+    holds(data_type, DataType::is_floating)
+}
+
+/// Whether there may be intervals of more than one field in values of a type.
+pub(crate) fn holds_intervals(data_type: &DataType) -> bool {
+    holds(data_type, has_two_fields)
+}
+
+fn has_two_fields(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano))
+}
+
+fn holds(data_type: &DataType, kind: fn(&DataType) -> bool) -> bool {
+    let in_field = |field: &FieldRef| holds(field.data_type(), kind);
     match data_type {
         DataType::Struct(fields) => fields.iter().any(in_field),
         DataType::Union(fields, _) => fields.iter().any(|(_, field)| in_field(field)),
@@ -69,8 +90,8 @@ pub(crate) fn holds_floats(data_type: &DataType) -> bool {
         | DataType::FixedSizeList(field, _)
         | DataType::Map(field, _)
         | DataType::RunEndEncoded(_, field) => in_field(field),
-        DataType::Dictionary(_, values) => holds_floats(values),
-        other => other.is_floating(),
+        DataType::Dictionary(_, values) => holds(values, kind),
+        other => kind(other),
     }
 }
 
@@ -86,11 +107,15 @@ pub(crate) fn may_hide(is_nullable: bool, data_type: &DataType) -> bool {
     }
 }
 
-/// The same values with others in the place of floating-point numbers; none if they stay.
-fn of_floats(array: &ArrayRef, change: fn(&ArrayRef) -> Option<ArrayRef>) -> Result<Option<ArrayRef>> {
+/// The same values with others in the place of those of a kind, at every depth; none if they stay.
+fn of_values(
+    array: &ArrayRef,
+    kind: fn(&DataType) -> bool,
+    change: fn(&ArrayRef) -> Option<ArrayRef>,
+) -> Result<Option<ArrayRef>> {
     match array.data_type() {
-        data_type if data_type.is_floating() => Ok(change(array)),
-        data_type if holds_floats(data_type) => of_children(array, |child| of_floats(child, change)),
+        data_type if kind(data_type) => Ok(change(array)),
+        data_type if holds(data_type, kind) => of_children(array, |child| of_values(child, kind, change)),
         _ => Ok(None),
     }
 }
@@ -155,6 +180,48 @@ fn one_zero(array: &ArrayRef) -> Option<ArrayRef> {
     (!Arc::ptr_eq(&normal, array)).then_some(normal)
 }
 
+fn justified(array: &ArrayRef) -> Option<ArrayRef> {
+    Some(match array.data_type() {
+        DataType::Interval(IntervalUnit::DayTime) => {
+            Arc::new(array.as_primitive::<IntervalDayTimeType>().unary::<_, IntervalDayTimeType>(justified_days))
+        }
+        _ => {
+            let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
+            Arc::new(intervals.unary::<_, IntervalMonthDayNanoType>(justified_months))
+        }
+    })
+}
+
+const DAY_NANOSECONDS: i64 = 86_400_000_000_000;
+const DAY_MILLISECONDS: i64 = 86_400_000;
+const MONTH_DAYS: i64 = 30;
+
+/// The interval with 0 to 29 days and less than a day beside them. What a field has no room for stays in the next one, which nothing
+/// else is then compared by.
+fn justified_months(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    let IntervalMonthDayNano { months, days, nanoseconds } = interval;
+    let (whole_days, nanoseconds) = (nanoseconds.div_euclid(DAY_NANOSECONDS), nanoseconds.rem_euclid(DAY_NANOSECONDS));
+    let total_days = i64::from(months) * MONTH_DAYS + i64::from(days) + whole_days;
+    let (months, days) = carried(total_days, MONTH_DAYS);
+    let (days, more_days) = carried(days, 1);
+    let nanoseconds = i128::from(nanoseconds) + i128::from(more_days) * i128::from(DAY_NANOSECONDS);
+    // No more than there were before.
+    IntervalMonthDayNano { months, days, nanoseconds: nanoseconds as i64 }
+}
+
+fn justified_days(interval: IntervalDayTime) -> IntervalDayTime {
+    let total = i64::from(interval.days) * DAY_MILLISECONDS + i64::from(interval.milliseconds);
+    let (days, milliseconds) = carried(total, DAY_MILLISECONDS);
+    // No more than there were before.
+    IntervalDayTime { days, milliseconds: carried(milliseconds, 1).0 }
+}
+
+/// How many units a length has, rounded down, as far as they have room, and what is left of it.
+fn carried(length: i64, unit: i64) -> (i32, i64) {
+    let units = i32::try_from(length.div_euclid(unit)).unwrap_or(if length < 0 { i32::MIN } else { i32::MAX });
+    (units, length - i64::from(units) * unit)
+}
+
 /// The same values with nothing below their NULLs, at every depth; none if there is no NULL.
 fn nulls_below(array: &ArrayRef) -> Result<Option<ArrayRef>> {
     if !array.data_type().is_nested() {
@@ -214,6 +281,34 @@ mod tests {
         assert_eq!(mended.as_list::<i32>().values().as_primitive::<Float64Type>().value(0).to_bits(), 0);
         let value = Form::OneZero.of_scalar(ScalarValue::Float64(Some(-0.0))).unwrap();
         assert_eq!(value, ScalarValue::Float64(Some(0.0)));
+    }
+
+    #[test]
+    fn justified_intervals_compare_as_their_lengths() {
+        let edges_32 = [i32::MIN, i32::MIN + 1, -31, -30, -1, 0, 1, 29, 30, 31, i32::MAX - 1, i32::MAX];
+        let edges_64 = [i64::MIN, -DAY_NANOSECONDS, -1, 0, 1, DAY_NANOSECONDS - 1, DAY_NANOSECONDS, i64::MAX];
+        let mut all = Vec::new();
+        for months in edges_32 {
+            for days in edges_32 {
+                for nanoseconds in edges_64 {
+                    let whole_days = i128::from(months) * i128::from(MONTH_DAYS) + i128::from(days);
+                    let length = whole_days * i128::from(DAY_NANOSECONDS) + i128::from(nanoseconds);
+                    let justified = justified_months(IntervalMonthDayNano { months, days, nanoseconds });
+                    let whole_days = i128::from(justified.months) * i128::from(MONTH_DAYS) + i128::from(justified.days);
+                    let same = whole_days * i128::from(DAY_NANOSECONDS) + i128::from(justified.nanoseconds);
+                    assert_eq!(same, length);
+                    all.push((length, justified));
+                }
+            }
+        }
+        all.sort();
+        for pair in all.windows(2) {
+            assert_eq!(pair[0].0.cmp(&pair[1].0), pair[0].1.cmp(&pair[1].1), "{pair:?}");
+        }
+        for (days, milliseconds, expected) in [(1, -1, (0, 86_399_999)), (i32::MAX, i32::MAX, (i32::MAX, i32::MAX))] {
+            let justified = justified_days(IntervalDayTime { days, milliseconds });
+            assert_eq!((justified.days, justified.milliseconds), expected);
+        }
     }
 
     #[test]

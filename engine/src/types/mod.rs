@@ -3,6 +3,7 @@
 //! The full table is docs/types.md. Nothing here reads data; values are cast by the scan and by the writer.
 
 mod digits;
+mod float_decimals;
 mod forms;
 mod from_arrow;
 mod kind;
@@ -10,7 +11,8 @@ mod sql;
 mod to_arrow;
 
 pub(crate) use digits::check_digits;
-pub(crate) use forms::{Form, holds_floats, may_hide};
+pub(crate) use float_decimals::{becomes_decimal, cast_by_digits};
+pub(crate) use forms::{Form, holds_floats, holds_intervals, may_hide};
 pub use from_arrow::iceberg_schema;
 pub(crate) use kind::{Kind, plain_message};
 pub(crate) use sql::quoted;

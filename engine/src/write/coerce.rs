@@ -12,13 +12,13 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::kernels::cmp::neq;
-use arrow::compute::{CastOptions, can_cast_types, cast, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float32Type, Float64Type};
 use arrow::util::display::{FormatOptions, array_value_to_string};
 use iceberg::spec::{NestedField, PrimitiveType, StructType, Type};
 
 use crate::functions::{Zone, convert as convert_in_zone};
-use crate::types::{Kind, check_digits, plain_message};
+use crate::types::{Kind, cast_by_digits, check_digits, plain_message};
 use crate::{Error, Result};
 
 /// A column that values are made for.
@@ -94,7 +94,7 @@ fn primitive(values: &ArrayRef, ty: &PrimitiveType, target: Target<'_>) -> Resul
         return Ok(converted);
     }
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-    let converted = cast_with_options(values, to, &options).map_err(|error| target.bad_value(plain_message(error)))?;
+    let converted = cast_by_digits(values, to, &options).map_err(|error| target.bad_value(plain_message(error)))?;
     check_exact(values, &converted, target)?;
     Ok(converted)
 }

@@ -20,6 +20,11 @@ use polynya_udfs::transform;
 use super::literal::literal_at;
 use crate::{Error, Result};
 
+/// Bytes of a folder's name: what file systems take.
+const NAME_BYTES_MAX: usize = 255;
+/// Bytes of the names of a partition's folders together: keys of stores have 1,024, with the table's location and the file's name.
+const PATH_BYTES_MAX: usize = 640;
+
 /// Divides rows by a partition spec.
 #[derive(Debug)]
 pub(super) struct Partitioner {
@@ -91,11 +96,13 @@ impl Partitioner {
         fields.map(|(field, values)| literal_at(values, row, &field.result)).collect()
     }
 
-    /// The folder of a partition, such as `shipdate_month=1994-03`, as the Iceberg libraries name it.
+    /// The folder of a partition, such as `shipdate_month=1994-03`, as the Iceberg libraries name it, but for names that file systems and
+    /// stores have no room for: these are cut off. Nobody reads values from them, and files have names of their own.
     pub(super) fn path(&self, partition: &Struct) -> String {
+        let name_max = NAME_BYTES_MAX.min(PATH_BYTES_MAX / self.fields.len().max(1)).max(1);
         let parts = self.fields.iter().zip(partition.fields()).map(|(field, value)| {
             let value = value.as_ref().map_or_else(|| "null".to_string(), |value| field.readable(value));
-            format!("{}={}", url_encoded(&field.name), url_encoded(&value))
+            cut_off(format!("{}={}", url_encoded(&field.name), url_encoded(&value)), name_max)
         });
         parts.collect::<Vec<_>>().join("/")
     }
@@ -203,8 +210,8 @@ fn readable_value(ty: &PrimitiveType, value: &PrimitiveLiteral) -> String {
         (_, PrimitiveLiteral::Boolean(value)) => value.to_string(),
         (_, PrimitiveLiteral::Int(value)) => value.to_string(),
         (_, PrimitiveLiteral::Long(value)) => value.to_string(),
-        (_, PrimitiveLiteral::Float(value)) => value.to_string(),
-        (_, PrimitiveLiteral::Double(value)) => value.to_string(),
+        (_, PrimitiveLiteral::Float(value)) => float(&value.0.to_string(), &format!("{:e}", value.0), value.0.into()),
+        (_, PrimitiveLiteral::Double(value)) => float(&value.0.to_string(), &format!("{:e}", value.0), value.0),
         (_, PrimitiveLiteral::String(value)) => value.clone(),
         (_, PrimitiveLiteral::UInt128(value)) => uuid::Uuid::from_u128(*value).to_string(),
         (_, PrimitiveLiteral::Binary(value)) => base64(value),
@@ -224,6 +231,32 @@ fn decimal(unscaled: i128, scale: u32) -> String {
     let digits = format!("{:0width$}", unscaled.unsigned_abs(), width = scale as usize + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale as usize);
     format!("{}{whole}.{fraction}", if unscaled < 0 { "-" } else { "" })
+}
+
+/// As Java writes it: with an exponent if it is small or large, and always with a digit behind the point.
+fn float(plain: &str, scientific: &str, value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_string();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_string();
+    }
+    let is_plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    let text = if is_plain { plain } else { scientific };
+    let (digits, power) = text.split_once('e').map_or((text, None), |(digits, power)| (digits, Some(power)));
+    let point = if digits.contains('.') { "" } else { ".0" };
+    let power = power.map_or_else(String::new, |power| format!("E{power}"));
+    format!("{digits}{point}{power}")
+}
+
+/// A name of so many bytes, without the half of an encoded one.
+fn cut_off(mut name: String, bytes_max: usize) -> String {
+    if name.len() > bytes_max {
+        // It is ASCII. An encoded byte has three letters.
+        let half = (bytes_max.saturating_sub(2)..bytes_max).find(|at| name.as_bytes().get(*at) == Some(&b'%'));
+        name.truncate(half.unwrap_or(bytes_max));
+    }
+    name
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -299,7 +332,31 @@ mod tests {
         ] {
             assert_eq!(column(transform, ty).readable(&value), readable);
         }
+        for (value, readable) in [
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.001, "0.001"),
+            (9_999_999.5, "9999999.5"),
+            (1e7, "1.0E7"),
+            (-1e300, "-1.0E300"),
+            (1.25e-7, "1.25E-7"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            let value = Literal::double(value);
+            assert_eq!(column(Transform::Identity, PrimitiveType::Double).readable(&value), readable);
+        }
+        assert_eq!(column(Transform::Identity, PrimitiveType::Float).readable(&Literal::float(0.1)), "0.1");
         assert_eq!(url_encoded("a b/c=ü.x"), "a+b%2Fc%3D%C3%BC.x");
+    }
+
+    #[test]
+    fn long_names_are_cut_off_between_letters() {
+        for (name, expected) in
+            [("abc", "abc"), ("abcde", "abcd"), ("a%20%20", "a%20"), ("ab%20", "ab"), ("abc%20", "abc")]
+        {
+            assert_eq!(cut_off(name.to_string(), 4), expected);
+        }
     }
 
     #[test]
