@@ -4,8 +4,6 @@
 //! group; NULL if nothing matches, or the group is no part of the match. PostgreSQL's rule. `substr()` takes positions only.
 //! DataFusion 55.2 has no such form.
 
-use std::sync::Arc;
-
 use arrow::array::{ArrayRef, AsArray, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -13,7 +11,7 @@ use datafusion::common::types::logical_string;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
 use datafusion::functions::unicode::substr::SubstrFunc;
 use datafusion::logical_expr::{
-    Coercion, ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature,
+    Coercion, ColumnarValue, Documentation, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature,
     TypeSignatureClass,
 };
 use regex::Regex;
@@ -63,8 +61,14 @@ fn matches(texts: &ArrayRef, patterns: &ArrayRef) -> Result<ArrayRef> {
 }
 
 impl ScalarUDFImpl for Substring {
+    // Not an alias of `substr()`: workers find functions by their names.
     fn name(&self) -> &str {
-        "substring"
+        "substring_from"
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let args: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        Ok(format!("substring({})", args.join(",")))
     }
 
     fn signature(&self) -> &Signature {
@@ -96,6 +100,8 @@ impl ScalarUDFImpl for Substring {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::StringArray;
 
     use super::*;

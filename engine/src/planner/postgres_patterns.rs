@@ -3,7 +3,7 @@
 //! ```text
 //! v ~ 'a.*b'                     ─►  v ~ '(?s)a.*b'
 //! regexp_replace(v, 'a', '$1')   ─►  regexp_replace(v, 'a', regexp_replacement('$1'))
-//! substring(v FROM 'a(.*)b')     ─►  substring(v, '(?s)a(.*)b')
+//! substring(v FROM 'a(.*)b')     ─►  substring_from(v, '(?s)a(.*)b')
 //! ```
 //! In: a logical plan before type coercion. Out: the same plan. It also keeps `NULL ~ '.*'` from becoming false: DataFusion knows that
 //! one pattern, and not the other.
@@ -54,7 +54,7 @@ fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 /// Whether it is `substring(text FROM pattern)`, and not one of a position.
 fn is_of_pattern(call: &ScalarFunction, schema: &DFSchema) -> bool {
-    call.name() == "substring"
+    call.name() == "substring_from"
         && matches!(call.args.as_slice(), [_, pattern] if pattern.get_type(schema).is_ok_and(|ty| ty.is_string()))
 }
 
