@@ -41,7 +41,7 @@ pub(crate) fn narrow_beside_wide_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Ar
     let narrowed = plan.transform_up(|plan| {
         let values = wide_values(plan.as_ref())?;
         if !values.is_empty() {
-            let cut = |child: &Arc<dyn ExecutionPlan>| Beside::new(child, Role::BesideValues(values.clone()));
+            let cut = |child: &Arc<dyn ExecutionPlan>| Beside::of(child, Role::BesideValues(values.clone()));
             let children = plan.children().into_iter().map(cut).collect();
             return Ok(Transformed::yes(replace_children_if_necessary(plan, children)?));
         }
@@ -53,7 +53,7 @@ pub(crate) fn narrow_beside_wide_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Ar
         }
         let widest = Arc::new(AtomicUsize::new(0));
         let sides =
-            vec![Beside::new(first, Role::Notes(Arc::clone(&widest))), Beside::new(second, Role::BesideRows(widest))];
+            vec![Beside::of(first, Role::Notes(Arc::clone(&widest))), Beside::of(second, Role::BesideRows(widest))];
         Ok(Transformed::yes(replace_children_if_necessary(plan, sides)?))
     })?;
     Ok(narrowed.data)
@@ -96,7 +96,7 @@ struct Beside {
 }
 
 impl Beside {
-    fn new(inner: &Arc<dyn ExecutionPlan>, role: Role) -> Arc<dyn ExecutionPlan> {
+    fn of(inner: &Arc<dyn ExecutionPlan>, role: Role) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self { inner: Arc::clone(inner), role })
     }
 }
@@ -137,7 +137,7 @@ impl ExecutionPlan for Beside {
         options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = Arc::clone(&self.inner).replace_children(children, options)?;
-        Ok(Self::new(&inner, self.role.clone()))
+        Ok(Self::of(&inner, self.role.clone()))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -146,11 +146,11 @@ impl ExecutionPlan for Beside {
 
     /// Of the operator itself: a recursive query runs its joins again and again, each time without what they kept.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Self::new(&Arc::clone(&self.inner).reset_state()?, self.role.clone()))
+        Ok(Self::of(&Arc::clone(&self.inner).reset_state()?, self.role.clone()))
     }
 
     fn with_new_state(&self, state: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn ExecutionPlan>> {
-        self.inner.with_new_state(state).map(|inner| Self::new(&inner, self.role.clone()))
+        self.inner.with_new_state(state).map(|inner| Self::of(&inner, self.role.clone()))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
