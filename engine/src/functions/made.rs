@@ -68,7 +68,10 @@ impl Reserved {
         if size < COUNTED_BYTES_MIN {
             return Ok(made);
         }
-        reservation.try_resize(size)?;
+        // The values are there: whoever reserves next is told.
+        if reservation.try_resize(size).is_err() {
+            return Ok(made);
+        }
         let held = hold(array.to_data(), &Arc::new(reservation))?;
         Ok(ColumnarValue::Array(make_array(held)))
     }
@@ -148,7 +151,8 @@ fn estimate(name: &str, args: &ScalarFunctionArgs) -> Result<usize> {
         ("string_to_array", _) => given.saturating_mul(SPLIT_TIMES),
         ("encode", _) => given.saturating_mul(2),
         (name, _) if HASHING.contains(&name) => given.saturating_mul(HASHING_TIMES),
-        _ => given,
+        // No more than there is already, but for constants.
+        _ => constants(&args.args, rows),
     })
 }
 
@@ -159,6 +163,12 @@ fn given(args: &[ColumnarValue], rows: usize) -> usize {
         ColumnarValue::Scalar(_) => row_bytes(arg, 0).saturating_mul(rows),
     });
     each.fold(0, usize::saturating_add)
+}
+
+/// The bytes of the constants among the arguments, written out for each row.
+fn constants(args: &[ColumnarValue], rows: usize) -> usize {
+    let constants = args.iter().filter(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    constants.map(|arg| row_bytes(arg, 0).saturating_mul(rows)).fold(0, usize::saturating_add)
 }
 
 fn list_elements(list: &ColumnarValue, rows: usize) -> usize {

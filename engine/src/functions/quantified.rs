@@ -18,6 +18,10 @@ use datafusion::logical_expr::{
 };
 
 use super::nested_order::{compare, one_zero};
+use crate::computing;
+
+/// Elements between two looks whether the query may go on.
+const CHECKED_ELEMENTS: usize = 256;
 
 /// How many elements must satisfy the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +95,9 @@ impl Quantified {
     fn with_one_list(&self, value: &ArrayRef, elements: &ArrayRef) -> Result<BooleanArray> {
         let mut found = BooleanArray::from(vec![!self.decisive(); value.len()]);
         for index in 0..elements.len() {
+            if index % CHECKED_ELEMENTS == 0 {
+                computing::check()?;
+            }
             let element = Scalar::new(elements.slice(index, 1));
             found = self.join(&found, &compare(self.op, value, &element)?)?;
         }

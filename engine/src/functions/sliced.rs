@@ -114,7 +114,7 @@ fn check() -> Result<()> {
 }
 
 /// The same rows, without the values of others: a part of a list array has those of all of it, and functions go through them.
-fn narrow(array: &ArrayRef) -> ArrayRef {
+pub(super) fn narrow(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::List(field) => Arc::new(narrow_list(array.as_list::<i32>(), field)),
         DataType::LargeList(field) => Arc::new(narrow_list(array.as_list::<i64>(), field)),
@@ -240,7 +240,12 @@ impl ScalarUDFImpl for Sliced {
         self.0.inner().documentation()
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        for arg in &mut args.args {
+            if let ColumnarValue::Array(array) = arg {
+                *array = narrow(array);
+            }
+        }
         check_values(self.name(), &args)?;
         let reserved = made::reserve(self.name(), &args)?;
         let made =
@@ -250,12 +255,7 @@ impl ScalarUDFImpl for Sliced {
 }
 
 impl Sliced {
-    fn in_slices(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        for arg in &mut args.args {
-            if let ColumnarValue::Array(array) = arg {
-                *array = narrow(array);
-            }
-        }
+    fn in_slices(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = args.args.iter().filter_map(|arg| match arg {
             ColumnarValue::Array(array) => Some(array),
             ColumnarValue::Scalar(_) => None,

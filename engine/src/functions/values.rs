@@ -8,6 +8,8 @@ use arrow::datatypes::{ArrowNativeType, DataType};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
+use super::sliced::narrow;
+
 /// The bytes that rows of an array hold.
 pub(crate) fn bytes(array: &dyn Array) -> usize {
     match array.data_type() {
@@ -28,13 +30,17 @@ pub(crate) fn longest_row_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(longest).sum()
 }
 
-/// The bytes of the longest value.
+/// The bytes of the longest value, about.
 fn longest(array: &ArrayRef) -> usize {
     fn of_offsets<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>) -> usize {
         offsets.lengths().max().unwrap_or(0)
     }
+    /// On average: the longest list need not be that of the longest elements.
+    fn of_element(values: &ArrayRef) -> usize {
+        bytes(values).div_ceil(values.len().max(1))
+    }
     fn of_list<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> usize {
-        of_offsets(list.offsets()).saturating_mul(longest(list.values()))
+        of_offsets(list.offsets()).saturating_mul(of_element(list.values()))
     }
     match array.data_type() {
         DataType::Utf8 => of_offsets(array.as_string::<i32>().offsets()),
@@ -49,7 +55,7 @@ fn longest(array: &ArrayRef) -> usize {
         DataType::Struct(_) => array.as_struct().columns().iter().map(longest).sum(),
         DataType::Map(..) => {
             let map = array.as_map();
-            of_offsets(map.offsets()).saturating_mul(map.entries().columns().iter().map(longest).sum())
+            of_offsets(map.offsets()).saturating_mul(map.entries().columns().iter().map(of_element).sum())
         }
         other => other.primitive_width().unwrap_or_else(|| bytes(array).div_ceil(array.len().max(1))),
     }
@@ -61,7 +67,7 @@ pub(super) fn row_bytes(arg: &ColumnarValue, row: usize) -> usize {
         ColumnarValue::Scalar(value) => scalar_bytes(value),
         ColumnarValue::Array(array) => match text_length(arg, row) {
             Some(length) => length,
-            None => array.data_type().primitive_width().unwrap_or_else(|| bytes(&array.slice(row, 1))),
+            None => array.data_type().primitive_width().unwrap_or_else(|| bytes(&narrow(&array.slice(row, 1)))),
         },
     }
 }

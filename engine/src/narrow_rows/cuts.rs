@@ -68,6 +68,11 @@ impl Cuts {
             lengths.max().unwrap_or(0).max(1)
         };
         let at_once = self.rows_at_once(&batch);
+        // Lists of a fixed size are what their type says: they stay whole.
+        let is_flat = self.is_flat
+            && self.lists.iter().all(|&list| {
+                matches!(batch.column(list as usize).data_type(), DataType::List(_) | DataType::LargeList(_))
+            });
         let mut parts = Vec::new();
         let (mut start, mut rows) = (0, 0);
         for row in 0..batch.num_rows() {
@@ -76,7 +81,7 @@ impl Cuts {
                 parts.push(batch.slice(start, row - start));
                 (start, rows) = (row, 0);
             }
-            if more > at_once && self.is_flat {
+            if more > at_once && is_flat {
                 for elements in runs(more, at_once) {
                     parts.push(self.with_elements(&batch.slice(row, 1), &elements)?);
                 }
