@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
-use arrow::buffer::OffsetBuffer;
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, exec_err};
@@ -22,7 +21,7 @@ use datafusion::logical_expr::{
 
 use super::made;
 use super::substring::Substring;
-use super::values::{bytes, list_length, text, text_length};
+use super::values::{bytes, list_length, narrow, text, text_length};
 use crate::{budget, computing};
 
 /// Functions that may take very long.
@@ -111,22 +110,6 @@ pub(crate) fn substring() -> Arc<ScalarUDF> {
 fn check() -> Result<()> {
     computing::check()?;
     Ok(budget::check()?)
-}
-
-/// The same rows, without the values of others: a part of a list array has those of all of it, and functions go through them.
-pub(super) fn narrow(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::List(field) => Arc::new(narrow_list(array.as_list::<i32>(), field)),
-        DataType::LargeList(field) => Arc::new(narrow_list(array.as_list::<i64>(), field)),
-        _ => Arc::clone(array),
-    }
-}
-
-fn narrow_list<O: OffsetSizeTrait>(lists: &GenericListArray<O>, field: &FieldRef) -> GenericListArray<O> {
-    let first = lists.value_offsets()[0].as_usize();
-    let offsets = OffsetBuffer::<O>::from_lengths(lists.offsets().lengths());
-    let values = lists.values().slice(first, offsets[lists.len()].as_usize());
-    GenericListArray::new(Arc::clone(field), offsets, narrow(&values), lists.nulls().cloned())
 }
 
 fn slice(args: &ScalarFunctionArgs, offset: usize, length: usize) -> ScalarFunctionArgs {
@@ -295,7 +278,7 @@ impl Sliced {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, ListArray, StringArray};
+    use arrow::array::{AsArray, Int64Array, ListArray, StringArray};
     use arrow::datatypes::{Field, Int64Type};
     use datafusion::common::ScalarValue;
     use datafusion::common::config::ConfigOptions;

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch};
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{ArrowNativeType, DataType};
+use arrow::datatypes::{ArrowNativeType, DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
-
-use super::sliced::narrow;
 
 /// The bytes that rows of an array hold.
 pub(crate) fn bytes(array: &dyn Array) -> usize {
@@ -17,6 +15,22 @@ pub(crate) fn bytes(array: &dyn Array) -> usize {
         DataType::BinaryView => array.as_binary_view().total_bytes_len(),
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
     }
+}
+
+/// The same rows, without the values of others: a part of a list array has those of all of it, and functions go through them.
+pub(super) fn narrow(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::List(field) => Arc::new(narrow_list(array.as_list::<i32>(), field)),
+        DataType::LargeList(field) => Arc::new(narrow_list(array.as_list::<i64>(), field)),
+        _ => Arc::clone(array),
+    }
+}
+
+fn narrow_list<O: OffsetSizeTrait>(lists: &GenericListArray<O>, field: &FieldRef) -> GenericListArray<O> {
+    let first = lists.value_offsets()[0].as_usize();
+    let offsets = OffsetBuffer::<O>::from_lengths(lists.offsets().lengths());
+    let values = lists.values().slice(first, offsets[lists.len()].as_usize());
+    GenericListArray::new(Arc::clone(field), offsets, narrow(&values), lists.nulls().cloned())
 }
 
 /// Whether values of a type may be of any length.
